@@ -1,0 +1,66 @@
+"""The contract: what brands, coordinator and consent service say to each other.
+
+Every value is frozen, versioned, refuses unknown fields, and has one canonical encoding to sign. It lives
+here because a round is a permission: what may be asked, of whom, under which snapshot and which budget.
+"""
+
+from consent.contract.canonical import ContractModel, Digest, Name, Pseudonym, canonical_json
+from consent.contract.permission import (
+    Act,
+    Channel,
+    Choice,
+    Decision,
+    DecisionQuery,
+    DecisionReason,
+    LegalBasis,
+    Notice,
+    Purpose,
+)
+from consent.contract.round import Attestation, Mechanism, Participant, Phase, RoundManifest, RoundRelease
+from consent.contract.signing import PublicKey, Signed, SigningKey, fingerprint
+from consent.contract.snapshot import SnapshotHead, SnapshotMembers
+from consent.contract.task import (
+    CategoricalFeature,
+    Feature,
+    Label,
+    NumericFeature,
+    PrivacyTarget,
+    SolverSettings,
+    TaskSpec,
+)
+
+__all__ = [
+    "Act",
+    "Attestation",
+    "CategoricalFeature",
+    "Channel",
+    "Choice",
+    "ContractModel",
+    "Decision",
+    "DecisionQuery",
+    "DecisionReason",
+    "Digest",
+    "Feature",
+    "Label",
+    "LegalBasis",
+    "Mechanism",
+    "Name",
+    "Notice",
+    "NumericFeature",
+    "Participant",
+    "Phase",
+    "PrivacyTarget",
+    "Pseudonym",
+    "PublicKey",
+    "Purpose",
+    "RoundManifest",
+    "RoundRelease",
+    "Signed",
+    "SigningKey",
+    "SnapshotHead",
+    "SnapshotMembers",
+    "SolverSettings",
+    "TaskSpec",
+    "canonical_json",
+    "fingerprint",
+]
