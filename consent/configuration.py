@@ -41,9 +41,10 @@ class _TableSource(PydanticBaseSettingsSource):
     def __init__(self, settings_cls: type[BaseSettings], table: str) -> None:
         super().__init__(settings_cls)
         path = Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG))
-        self._values: dict[str, Any] = tomllib.loads(path.read_text()).get(table, {}) if path.is_file() else {}
+        document = tomllib.loads(path.read_text()) if path.is_file() else {}
+        self._values: dict[str, Any] = document.get(table, {})
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Return one field's value from the table."""
         return self._values.get(field_name), field_name, False
 

@@ -50,7 +50,7 @@ class Label(ContractModel):
 
 
 class PrivacyTarget(ContractModel):
-    """The guarantee asked for: (epsilon, delta) for one customer at one brand, over all rounds of the task."""
+    """The guarantee asked for: (epsilon, delta) for one customer at one brand, over all rounds."""
 
     epsilon: Annotated[float, Field(gt=0, le=16)]
     delta: Annotated[float, Field(gt=0, lt=1e-3)]

@@ -1,0 +1,311 @@
+"""Accelerated gradient descent for additive logistic models, from sums over all customers of a round.
+
+Round 0 sums one-hot cells and labels: the noisy histograms fix bins, feature map, population and base rate.
+Rounds 1 to T sum per-customer gradients clipped to `clip_norm`, over every customer, so that no sampling
+assumption enters the accounting; the step is Nesterov's (Nesterov 1983; momentum t / (t + 3)). The model is
+the mean of the second half of the iterates (Polyak and Juditsky 1992), which averages the noise out.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy import accounting
+from privacy.binning import CellLayout, FeatureMap, feature_map
+from privacy.errors import InvalidContributionError
+from privacy.mechanisms import GridGaussian
+from privacy.vectors import Arrays
+
+GRID_BITS = 16
+"""Sums are rounded to the clip norm times 2**-16: far below the noise, far above floating-point error."""
+
+MARGINALS_GRID = 2.0**-10
+
+STEP_AT_SCALE, STEP_SCALE, STEP_RANGE = 8.0, 700.0, (4.0, 60.0)
+"""Step size 8 * sqrt(signal / 700), within [4, 60]; signal is customers over noise (see `_step_size`)."""
+
+BASE_RATE_RANGE = (0.005, 0.995)
+
+
+@dataclass(frozen=True)
+class Marginals:
+    """What round 0 released.
+
+    Attributes:
+        total: noisy histograms of all features and the noisy label sum, shape (cells + 1,).
+        noise_shares: independent full noise draws in it.
+    """
+
+    total: NDArray[np.float64]
+    noise_shares: int
+
+
+@dataclass(frozen=True)
+class Query:
+    """What every brand is sent for a round.
+
+    Attributes:
+        marginals: None in round 0.
+        point: where the gradient is taken, shape (p,), empty in round 0.
+    """
+
+    marginals: Marginals | None
+    point: NDArray[np.float64]
+
+    def to_arrays(self) -> Arrays:
+        """Return the query as named arrays, for a message."""
+        return {**_marginals_to_arrays(self.marginals), "point": self.point}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> "Query":
+        """Read back what `to_arrays` gave.
+
+        Raises:
+            InvalidContributionError: arrays are missing, or hold numbers that are not finite.
+        """
+        try:
+            point = np.asarray(arrays["point"], dtype=np.float64)
+            query = cls(marginals=_marginals_from_arrays(arrays), point=point)
+        except (KeyError, ValueError, TypeError):
+            raise InvalidContributionError("The round's arrays are not a query of this solver.") from None
+        if not np.all(np.isfinite(point)):
+            raise InvalidContributionError("The round's point holds numbers that are not finite.")
+        return query
+
+
+@dataclass(frozen=True)
+class SolverState:
+    """Where the solver stands between rounds; every field is a release or made of releases.
+
+    Attributes:
+        next_round: the round that has not been released, 0 to T + 1.
+        marginals: None before round 0 is released.
+        weights: current iterate, shape (p,).
+        previous: iterate before it, shape (p,).
+        tail_sum: sum of the second half's iterates so far, shape (p,).
+        tail_count: number of iterates in that sum.
+    """
+
+    next_round: int
+    marginals: Marginals | None
+    weights: NDArray[np.float64]
+    previous: NDArray[np.float64]
+    tail_sum: NDArray[np.float64]
+    tail_count: int
+
+    def to_arrays(self) -> Arrays:
+        """Return the state as named arrays, for a checkpoint."""
+        return {
+            **_marginals_to_arrays(self.marginals),
+            "counters": np.array([self.next_round, self.tail_count], dtype=np.int64),
+            "weights": self.weights,
+            "previous": self.previous,
+            "tail_sum": self.tail_sum,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> "SolverState":
+        """Read back what `to_arrays` gave."""
+        next_round, tail_count = (int(value) for value in arrays["counters"])
+        names = ("weights", "previous", "tail_sum")
+        vectors = {name: np.asarray(arrays[name], dtype=np.float64) for name in names}
+        marginals = _marginals_from_arrays(arrays)
+        return cls(next_round=next_round, marginals=marginals, tail_count=tail_count, **vectors)
+
+
+@dataclass(frozen=True)
+class AdditiveModel:
+    """An additive logistic model: log-odds are a sum of one shape function per feature."""
+
+    features: FeatureMap
+    weights: NDArray[np.float64]
+    base_logit: float
+
+    def logits(self, cells: NDArray[np.int16]) -> NDArray[np.float64]:
+        """Return log-odds, shape (n,), for customers' cells, shape (n, d)."""
+        return np.asarray(self.features.embed(cells) @ self.weights + self.base_logit, dtype=np.float64)
+
+    def probabilities(self, cells: NDArray[np.int16]) -> NDArray[np.float64]:
+        """Return probabilities, shape (n,)."""
+        return sigmoid(self.logits(cells))
+
+
+@dataclass(frozen=True)
+class AcceleratedAdditive:
+    """The solver's public settings; brands and coordinator derive the same rounds from them.
+
+    Args:
+        layouts: cells of each feature.
+        rounds: gradient rounds T; round 0 comes before them.
+        clip_norm: largest L2 norm of one customer's gradient.
+        marginals_share: part of the budget (of squared mu) that round 0 spends, in (0, 1).
+        max_bins: most bins of an ordered feature.
+        epsilon: total epsilon over all rounds.
+        delta: at this delta.
+    """
+
+    layouts: tuple[CellLayout, ...]
+    rounds: int
+    clip_norm: float
+    marginals_share: float
+    max_bins: int
+    epsilon: float
+    delta: float
+
+    @property
+    def total_rounds(self) -> int:
+        """All rounds, the one of marginals included."""
+        return self.rounds + 1
+
+    @property
+    def marginals_length(self) -> int:
+        """Length of round 0's sum: every cell of every feature, and the label sum."""
+        return sum(layout.cells for layout in self.layouts) + 1
+
+    def noise_multiplier(self, round_number: int) -> float:
+        """Return the noise multiplier of a round; all rounds together cost exactly (epsilon, delta)."""
+        total = accounting.total_multiplier(self.epsilon, self.delta)
+        if round_number == 0:
+            return total / math.sqrt(self.marginals_share)
+        return total * math.sqrt(self.rounds / (1 - self.marginals_share))
+
+    def mechanism(self, marginals: Marginals | None) -> GridGaussian:
+        """Return the noise of a gradient round over released marginals, or of round 0 when there are none."""
+        if marginals is None:
+            return GridGaussian(math.sqrt(len(self.layouts) + 1), self.noise_multiplier(0), MARGINALS_GRID)
+        grid = self.clip_norm * 2.0**-GRID_BITS
+        dimension = self.feature_map(marginals).dimension
+        return GridGaussian(self.clip_norm + math.sqrt(dimension) * grid, self.noise_multiplier(1), grid)
+
+    def start(self) -> SolverState:
+        """Return the state before any round."""
+        empty = np.zeros(0)
+        return SolverState(0, None, empty, empty, empty, 0)
+
+    def query(self, state: SolverState) -> Query:
+        """Return what every brand is sent for the state's next round."""
+        return Query(marginals=state.marginals, point=_look_ahead(state))
+
+    def sum_marginals(self, cells: NDArray[np.int16], labels: NDArray[np.int8]) -> NDArray[np.float64]:
+        """Return a brand's round 0 sum: histograms and label sum; one customer moves sqrt(d + 1) of it.
+
+        Args:
+            cells: shape (n, d), each within its feature's layout.
+            labels: shape (n,), 0 or 1.
+        """
+        histograms = [
+            np.bincount(cells[:, index], minlength=layout.cells).astype(np.float64)
+            for index, layout in enumerate(self.layouts)
+        ]
+        total = np.concatenate([*histograms, [float(labels.sum())]])
+        if total.size != self.marginals_length:
+            raise InvalidContributionError(
+                "A cell lies outside its feature's public grid; check the contract."
+            )
+        return total
+
+    def feature_map(self, marginals: Marginals) -> FeatureMap:
+        """Return the map that released marginals fix; the same at brands and coordinator.
+
+        Raises:
+            InvalidContributionError: the marginals are not those of this task's features.
+        """
+        if marginals.total.size != self.marginals_length or not np.all(np.isfinite(marginals.total)):
+            raise InvalidContributionError("The marginals do not belong to this task's features.")
+        noise = self.mechanism(None).standard_deviation * math.sqrt(marginals.noise_shares)
+        return feature_map(
+            self._histograms(marginals),
+            self.layouts,
+            noise_deviation=noise,
+            population=self.population(marginals),
+            max_bins=self.max_bins,
+        )
+
+    def population(self, marginals: Marginals) -> float:
+        """Return the noisy number of customers in round 0, at least 1."""
+        histograms = self._histograms(marginals)
+        weights = [1 / histogram.size for histogram in histograms]
+        return max(float(np.average([histogram.sum() for histogram in histograms], weights=weights)), 1.0)
+
+    def base_logit(self, marginals: Marginals) -> float:
+        """Return the log-odds of the noisy base rate."""
+        rate = float(np.clip(marginals.total[-1] / self.population(marginals), *BASE_RATE_RANGE))
+        return math.log(rate / (1 - rate))
+
+    def advance(self, state: SolverState, total: NDArray[np.float64], noise_shares: int) -> SolverState:
+        """Return the state after the next round's opened sum.
+
+        Args:
+            state: the state whose query the brands answered.
+            total: the sum over brands, shape (cells + 1,) in round 0, shape (p,) after it.
+            noise_shares: independent full noise draws in the sum.
+        """
+        if state.marginals is None:
+            marginals = Marginals(total, noise_shares)
+            zeros = np.zeros(self.feature_map(marginals).dimension)
+            return SolverState(1, marginals, zeros, zeros, zeros, 0)
+        if total.shape != state.weights.shape:
+            raise InvalidContributionError(
+                f"A gradient sum has shape {total.shape}, not {state.weights.shape}."
+            )
+        step = self._step_size(state.marginals) / self.population(state.marginals)
+        weights = _look_ahead(state) - step * total
+        in_tail = 2 * state.next_round > self.rounds
+        return replace(
+            state,
+            next_round=state.next_round + 1,
+            weights=weights,
+            previous=state.weights,
+            tail_sum=state.tail_sum + weights if in_tail else state.tail_sum,
+            tail_count=state.tail_count + int(in_tail),
+        )
+
+    def model(self, state: SolverState) -> AdditiveModel:
+        """Return the model as of a state.
+
+        Raises:
+            InvalidContributionError: round 0 has not been released.
+        """
+        if state.marginals is None:
+            raise InvalidContributionError("There is no model before the marginals are released.")
+        weights = state.tail_sum / state.tail_count if state.tail_count else state.weights
+        return AdditiveModel(self.feature_map(state.marginals), weights, self.base_logit(state.marginals))
+
+    def _step_size(self, marginals: Marginals) -> float:
+        """Return the step for a mean gradient: longer where customers outweigh the noise."""
+        total = accounting.total_multiplier(self.epsilon, self.delta)
+        signal = self.population(marginals) / (total * math.sqrt(marginals.noise_shares))
+        low, high = STEP_RANGE
+        return min(max(STEP_AT_SCALE * math.sqrt(signal / STEP_SCALE), low), high)
+
+    def _histograms(self, marginals: Marginals) -> list[NDArray[np.float64]]:
+        ends = np.cumsum([layout.cells for layout in self.layouts])
+        return list(np.split(marginals.total[:-1], ends[:-1]))
+
+
+def _look_ahead(state: SolverState) -> NDArray[np.float64]:
+    """Return the point at which the next gradient is taken, shape (p,)."""
+    steps_done = max(state.next_round - 1, 0)
+    momentum = steps_done / (steps_done + 3)
+    return state.weights + momentum * (state.weights - state.previous)
+
+
+def _marginals_to_arrays(marginals: Marginals | None) -> Arrays:
+    if marginals is None:
+        return {}
+    shares = np.array([marginals.noise_shares], dtype=np.int64)
+    return {"marginals": marginals.total, "noise_shares": shares}
+
+
+def _marginals_from_arrays(arrays: Arrays) -> Marginals | None:
+    if "marginals" not in arrays:
+        return None
+    total = np.asarray(arrays["marginals"], dtype=np.float64)
+    return Marginals(total, int(arrays["noise_shares"].item()))
+
+
+def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 1 / (1 + exp(-logits)) without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), dtype=np.float64)
