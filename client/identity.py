@@ -1,7 +1,7 @@
 """Deterministic identity: which customer an event belongs to, from the links that logins made.
 
 Links are rows and events are never rewritten, so every merge can be undone. A device that two customers
-logged in on never merges them: its anonymous events go to whoever had logged in last at that time, or to nobody.
+logged in on never merges them: its anonymous events go to whoever logged in last before them, or to nobody.
 """
 
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ class IdentityGraph:
         return tuple(Link(linked, user, at.replace(tzinfo=UTC), active) for linked, user, at, active in rows)
 
     def unlink(self, linked_id: str, user_id: str) -> int:
-        """Undo every link between the two, so that events resolve as before it. Return how many were undone."""
+        """Undo every link between the two; events resolve as before it. Return how many were undone."""
         return self._mark(linked_id, user_id, self._store.now().replace(tzinfo=None))
 
     def relink(self, linked_id: str, user_id: str) -> int:
