@@ -29,3 +29,39 @@ class LiftRefusedError(ClientError):
     """There is no randomised holdout to measure lift against."""
 
     code = "lift_refused"
+
+
+class RefusalError(ClientError):
+    """The agent will not take part in what was asked; nothing left it."""
+
+    code = "refused"
+
+
+class PolicyRefusalError(RefusalError):
+    """The brand's own policy does not allow the task."""
+
+    code = "policy_refused"
+
+
+class LedgerRefusalError(RefusalError):
+    """The brand's own ledger does not allow the release."""
+
+    code = "ledger_refused"
+
+
+class ManifestRefusalError(RefusalError):
+    """The round's manifest is not one that this agent may follow."""
+
+    code = "manifest_refused"
+
+
+class StaleRoundError(RefusalError):
+    """The round's snapshot is no longer the current one; open the round anew."""
+
+    code = "stale_round"
+
+
+class CohortRefusalError(RefusalError):
+    """Fewer opted-in customers than the minimum cohort."""
+
+    code = "cohort_too_small"

@@ -75,6 +75,8 @@ class Attestation(ContractModel):
     ledger_entry: Annotated[int, Field(ge=1)]
     epsilon_spent: Epsilon
     """The brand's own ledger for this purpose after this release, at the task's delta."""
+    noise: Literal["system", "seeded"]
+    """Seeded noise is repeatable, so this release carries no privacy guarantee."""
 
 
 class RoundRelease(ContractModel):

@@ -262,16 +262,30 @@ class AcceleratedAdditive:
             tail_count=state.tail_count + int(in_tail),
         )
 
+    def is_finished(self, state: SolverState) -> bool:
+        """Say whether every round has been released."""
+        return state.next_round >= self.total_rounds
+
+    def publish(self, state: SolverState) -> Query:
+        """Return what is made public after a round: the next round's query, or the model after the last."""
+        return Query(state.marginals, _mean_weights(state)) if self.is_finished(state) else self.query(state)
+
     def model(self, state: SolverState) -> AdditiveModel:
-        """Return the model as of a state.
+        """Return the model as of a state; raises as `model_from` does."""
+        return self.model_from(Query(state.marginals, _mean_weights(state)))
+
+    def model_from(self, published: Query) -> AdditiveModel:
+        """Return the model whose weights are a published point.
 
         Raises:
-            InvalidContributionError: round 0 has not been released.
+            InvalidContributionError: there are no marginals, or the point does not fit them.
         """
-        if state.marginals is None:
+        if published.marginals is None:
             raise InvalidContributionError("There is no model before the marginals are released.")
-        weights = state.tail_sum / state.tail_count if state.tail_count else state.weights
-        return AdditiveModel(self.feature_map(state.marginals), weights, self.base_logit(state.marginals))
+        features = self.feature_map(published.marginals)
+        if published.point.shape != (features.dimension,):
+            raise InvalidContributionError("The model's weights do not fit its marginals.")
+        return AdditiveModel(features, published.point, self.base_logit(published.marginals))
 
     def _step_size(self, marginals: Marginals) -> float:
         """Return the step for a mean gradient: longer where customers outweigh the noise."""
@@ -290,6 +304,11 @@ def _look_ahead(state: SolverState) -> NDArray[np.float64]:
     steps_done = max(state.next_round - 1, 0)
     momentum = steps_done / (steps_done + 3)
     return state.weights + momentum * (state.weights - state.previous)
+
+
+def _mean_weights(state: SolverState) -> NDArray[np.float64]:
+    """Return the mean of the second half's iterates, or the current one before that half, shape (p,)."""
+    return state.tail_sum / state.tail_count if state.tail_count else state.weights
 
 
 def _marginals_to_arrays(marginals: Marginals | None) -> Arrays:

@@ -1,0 +1,80 @@
+"""The Flower ClientApp: it passes the coordinator's messages to the agent and the agent's answers back.
+
+Flower ships this code from the coordinator, so it may be anyone's. It holds no data, no key and no decision;
+whatever it does, the agent behind the port releases only what its own checks allow.
+"""
+
+from collections.abc import Callable
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, ConfigRecordValues, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from client.errors import RefusalError
+from client.port import AgentPort, Arrays, ModelDelivery, RoundRequest
+from consent.contract import wire
+
+
+def build_client_app(agent_for: Callable[[Context], AgentPort]) -> ClientApp:
+    """Return a ClientApp that relays to the agent that `agent_for` finds for a node's context."""
+    app = ClientApp()
+
+    @app.train()
+    def relay_round(message: Message, context: Context) -> Message:
+        return _answer(message, lambda: _round(message, agent_for(context)))
+
+    @app.query("hello")
+    def relay_hello(message: Message, context: Context) -> Message:
+        return _answer(message, lambda: _hello(agent_for(context)))
+
+    @app.query("install")
+    def relay_install(message: Message, context: Context) -> Message:
+        return _answer(message, lambda: _install(message, agent_for(context)))
+
+    return app
+
+
+def _answer(message: Message, act: Callable[[], RecordDict]) -> Message:
+    try:
+        content = act()
+    except RefusalError as refusal:
+        texts: dict[str, ConfigRecordValues] = {wire.REFUSAL_CODE: refusal.code, wire.REFUSAL_REASON: str(refusal)}
+        content = RecordDict({wire.TEXTS: ConfigRecord(texts)})
+    return Message(content, reply_to=message)
+
+
+def _round(message: Message, agent: AgentPort) -> RecordDict:
+    reply = agent.release(
+        RoundRequest(
+            task=_text(message, wire.TASK), manifest=_text(message, wire.MANIFEST), arrays=_arrays(message)
+        )
+    )
+    return RecordDict(
+        {
+            wire.TEXTS: ConfigRecord({wire.ATTESTATION: reply.attestation}),
+            wire.ARRAYS: ArrayRecord({wire.SUM: Array(reply.total)}),
+        }
+    )
+
+
+def _hello(agent: AgentPort) -> RecordDict:
+    hello = agent.hello()
+    return RecordDict({wire.TEXTS: ConfigRecord({wire.BRAND: hello.brand, wire.KEY: hello.key})})
+
+
+def _install(message: Message, agent: AgentPort) -> RecordDict:
+    agent.install(
+        ModelDelivery(
+            task=_text(message, wire.TASK), release=_text(message, wire.RELEASE), arrays=_arrays(message)
+        )
+    )
+    return RecordDict()
+
+
+def _text(message: Message, field: str) -> str:
+    record = message.content.config_records.get(wire.TEXTS, ConfigRecord())
+    return str(record.get(field, ""))
+
+
+def _arrays(message: Message) -> Arrays:
+    record = message.content.array_records.get(wire.ARRAYS, ArrayRecord())
+    return {name: array.numpy() for name, array in record.items()}

@@ -1,0 +1,96 @@
+"""One run at the coordinator, from first round or last released one to the delivered model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from flwr.app import ArrayRecord
+from flwr.serverapp import Grid
+
+from consent.contract import RoundManifest, RoundRelease, Signed
+from privacy.solvers import SolverState
+from privacy.vectors import arrays_digest
+from server.errors import ResumeError
+from server.rounds import RoundProtocol
+from server.runs import RunFolder
+from server.strategy import Observer, PrivateRounds
+
+
+class RunHistory(Protocol):
+    """What the consent service knows of a run."""
+
+    @property
+    def manifests(self) -> tuple[Signed[RoundManifest], ...]:
+        """Every manifest that was opened, in order."""
+        ...
+
+    @property
+    def releases(self) -> tuple[Signed[RoundRelease], ...]:
+        """Every release that was committed, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Coordinator:
+    """Runs one task's rounds over whatever grid it is given.
+
+    Args:
+        protocol: the run's round protocol.
+        folder: the run's states.
+        history: asks the consent service what the run has done so far.
+        observer: told of what happens.
+        max_attempts: how often a round is opened anew before the run stops.
+        timeout: seconds to wait for replies to one attempt.
+    """
+
+    protocol: RoundProtocol
+    folder: RunFolder
+    history: Callable[[str], RunHistory]
+    observer: Observer
+    max_attempts: int
+    timeout: float
+
+    def run(self, grid: Grid) -> SolverState:
+        """Run or resume until the last round is released and the model delivered; return the final state.
+
+        Raises:
+            ResumeError: the run's folder and the consent service disagree.
+            RoundIncompleteError: a round could not be closed.
+        """
+        strategy = self._strategy()
+        rounds_left = self.protocol.solver.total_rounds - strategy.state.next_round
+        if rounds_left > 0:
+            strategy.start(grid, ArrayRecord(), num_rounds=rounds_left, timeout=self.timeout)
+        strategy.deliver(grid)
+        return strategy.state
+
+    def _strategy(self) -> PrivateRounds:
+        history = self.history(self.protocol.run_id)
+        last = max((signed.body.round for signed in history.releases), default=-1)
+        state = self._state_after(last, history)
+        open_attempts = [signed for signed in history.manifests if signed.body.round == state.next_round]
+        strategy = PrivateRounds(
+            protocol=self.protocol,
+            folder=self.folder,
+            state=state,
+            open_attempts=tuple(sorted(open_attempts, key=lambda signed: signed.body.attempt)),
+            max_attempts=self.max_attempts + len(open_attempts),
+            timeout=self.timeout,
+            observer=self.observer,
+        )
+        strategy.last_release = next((one for one in history.releases if one.body.round == last), None)
+        return strategy
+
+    def _state_after(self, last: int, history: RunHistory) -> SolverState:
+        """Return the state after the last released round, checked against the digest that was released."""
+        if last < 0:
+            return self.protocol.solver.start()
+        state = self.folder.load(last)
+        release = next(signed.body for signed in history.releases if signed.body.round == last)
+        published = self.protocol.solver.publish(state).to_arrays()
+        if arrays_digest(published) != release.model_after:
+            raise ResumeError(
+                f"The state of round {last} in the run's folder is not the one that was released; restore the "
+                f"folder, or start a run with another id."
+            )
+        return state

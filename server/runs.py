@@ -1,0 +1,48 @@
+"""A run's folder at the coordinator: the solver's state after each round, written whole or not at all."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+
+from privacy.solvers import SolverState
+from server.errors import ResumeError
+
+
+class RunFolder:
+    """States of one run; a file appears under its name only when all its bytes are on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def save(self, state: SolverState) -> None:
+        """Keep the state whose last released round is `next_round - 1`."""
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **state.to_arrays())
+        target = self._path(state.next_round - 1)
+        unfinished = target.with_suffix(".unfinished")
+        with unfinished.open("wb") as file:
+            file.write(buffer.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+
+    def load(self, round_number: int) -> SolverState:
+        """Return the state after a released round.
+
+        Raises:
+            ResumeError: there is none.
+        """
+        path = self._path(round_number)
+        if not path.is_file():
+            raise ResumeError(
+                f"Round {round_number} was released, but its state is not in the run's folder; "
+                f"restore the folder, or start a run with another id."
+            )
+        with np.load(path, allow_pickle=False) as stored:
+            return SolverState.from_arrays({name: stored[name] for name in stored.files})
+
+    def _path(self, round_number: int) -> Path:
+        return self._folder / f"state-{round_number:04d}.npz"
