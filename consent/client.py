@@ -1,0 +1,175 @@
+"""How brands, coordinator, officers and operators ask the consent service, over HTTP or in process."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from consent import errors
+from consent.contract import (
+    Choice,
+    Decision,
+    DecisionQuery,
+    Notice,
+    Purpose,
+    RoundManifest,
+    RoundRelease,
+    Signed,
+    SnapshotHead,
+    TaskSpec,
+)
+from consent.errors import ConsentError, UnavailableError
+from consent.wire import (
+    Approval,
+    Budget,
+    BudgetsView,
+    ChoiceBatch,
+    CoverageView,
+    DecisionBatch,
+    Decisions,
+    EnrolledToken,
+    Enrolment,
+    Participation,
+    ParticipationView,
+    Problem,
+    PublishedNotice,
+    PurposeCoverage,
+    RecordedChoices,
+    Role,
+    RunRecord,
+    SealedSnapshots,
+    SealRequest,
+    ServiceKeys,
+    SnapshotRequest,
+    SnapshotView,
+    SubjectRequest,
+)
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+def _subclasses(kind: type[ConsentError]) -> Iterator[type[ConsentError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _subclasses(child)
+
+
+ERRORS: Mapping[str, type[ConsentError]] = {kind.code: kind for kind in _subclasses(errors.ConsentError)}
+
+
+class ConsentClient:
+    """One principal's access to the service; every method raises the error that the service named.
+
+    Args:
+        http: a client whose base URL is the service's; see `consent.transport` for one without sockets.
+        token: the principal's bearer token.
+    """
+
+    def __init__(self, http: httpx.Client, token: str) -> None:
+        self._http = http
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    def declare_purpose(self, purpose: Purpose) -> None:
+        """Declare a purpose; operators."""
+        self._post("/v1/purposes", purpose)
+
+    def publish_notice(self, notice: Notice) -> str:
+        """Publish a notice and return the hash that grants name; operators and officers."""
+        return self._read(PublishedNotice, self._post("/v1/notices", notice)).notice
+
+    def enrol(self, role: Role, name: str, public_key: str | None = None) -> str:
+        """Enrol a principal, or renew one, and return its token; operators."""
+        body = Enrolment(role=role, name=name, public_key=public_key)
+        return self._read(EnrolledToken, self._post("/v1/principals", body)).token
+
+    def approve_task(self, task: TaskSpec, ceiling: float, brands: Sequence[str]) -> None:
+        """Approve a task for brands, with epsilon `ceiling` per (brand, purpose); officers."""
+        self._post("/v1/tasks", Approval(task=task, ceiling=ceiling, brands=tuple(brands)))
+
+    def record(self, choices: Sequence[Choice], *, idempotency_key: str) -> tuple[int, ...]:
+        """Record up to 5,000 choices together and return their log indices; brands."""
+        body = ChoiceBatch(idempotency_key=idempotency_key, choices=tuple(choices))
+        return self._read(RecordedChoices, self._post("/v1/choices", body)).log_indices
+
+    def current_snapshot(self, purpose: str) -> SnapshotView:
+        """Return the caller's own sealed snapshot; brands.
+
+        Raises:
+            StaleSnapshotError: somebody changed their mind since it was sealed, or it expired.
+        """
+        return self._read(SnapshotView, self._post("/v1/snapshots/current", SnapshotRequest(purpose=purpose)))
+
+    def decide(self, queries: Sequence[DecisionQuery]) -> tuple[Decision, ...]:
+        """Ask whether uses are allowed now, answered in order; brands."""
+        body = DecisionBatch(queries=tuple(queries))
+        return self._read(Decisions, self._post("/v1/decisions", body)).decisions
+
+    def seal_snapshots(self, purpose: str, brands: Sequence[str]) -> tuple[Signed[SnapshotHead], ...]:
+        """Return a current head per brand, in their order; coordinators."""
+        body = SealRequest(purpose=purpose, brands=tuple(brands))
+        return self._read(SealedSnapshots, self._post("/v1/snapshots", body)).heads
+
+    def open_round(self, manifest: Signed[RoundManifest]) -> None:
+        """Have one attempt of a round permitted and its cost reserved; coordinators."""
+        self._post("/v1/rounds", manifest)
+
+    def commit_release(self, release: Signed[RoundRelease]) -> None:
+        """Commit the outcome of a round; coordinators."""
+        self._post("/v1/releases", release)
+
+    def run(self, run_id: str) -> RunRecord:
+        """Return a run's manifests and releases; coordinators and officers."""
+        return self._read(RunRecord, self._get(f"/v1/runs/{run_id}"))
+
+    def service_key(self) -> str:
+        """Return the public key under which snapshot heads are signed."""
+        return self._read(ServiceKeys, self._get("/v1/keys")).snapshots
+
+    def coverage(self, brand: str) -> tuple[PurposeCoverage, ...]:
+        """Count what a brand's customers said; officers, and the brand."""
+        return self._read(CoverageView, self._get(f"/v1/brands/{brand}/coverage")).purposes
+
+    def participation(self, brand: str, subject: str) -> tuple[Participation, ...]:
+        """Return the rounds that could use a customer; officers, and the brand."""
+        body = SubjectRequest(brand=brand, subject=subject)
+        return self._read(ParticipationView, self._post("/v1/subjects/participation", body)).rounds
+
+    def budgets(self, brand: str) -> tuple[Budget, ...]:
+        """Return spent, reserved and approved epsilon per purpose; officers, coordinators, the brand."""
+        return self._read(BudgetsView, self._get(f"/v1/brands/{brand}/budgets")).budgets
+
+    def checkpoint(self) -> str:
+        """Return the log's signed checkpoint, to be kept and compared later."""
+        return self._get("/v1/log/checkpoint").decode()
+
+    def _get(self, path: str) -> bytes:
+        return self._send(self._http.build_request("GET", path, headers=self._headers))
+
+    def _post(self, path: str, body: BaseModel) -> bytes:
+        headers = {**self._headers, "Content-Type": "application/json"}
+        content = body.model_dump_json().encode()
+        return self._send(self._http.build_request("POST", path, headers=headers, content=content))
+
+    def _send(self, request: httpx.Request) -> bytes:
+        try:
+            response = self._http.send(request)
+        except httpx.TransportError as error:
+            raise UnavailableError(
+                f"The consent service does not answer ({type(error).__name__}); check that it runs."
+            ) from error
+        if response.is_success:
+            return response.content
+        try:
+            problem = Problem.model_validate_json(response.content)
+        except ValidationError:
+            raise UnavailableError(
+                f"The consent service answered {response.status_code} in a form that is not its own."
+            ) from None
+        raise ERRORS.get(problem.error, ConsentError)(problem.detail)
+
+    def _read(self, kind: type[Answer], content: bytes) -> Answer:
+        try:
+            return kind.model_validate_json(content)
+        except ValidationError:
+            raise UnavailableError("The consent service answered in a form that is not its own.") from None

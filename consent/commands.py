@@ -1,0 +1,85 @@
+"""What `confide consent` and `confide audit` do."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+from pydantic import ValidationError
+
+from consent.errors import ConsentError
+from consent.log.verify import report_json, verify_folder
+from consent.service import create_app, initialise
+from consent.service.setup import OPERATOR_TOKEN
+from consent.settings import ConsentSettings
+
+consent = typer.Typer(help="The consent service: opt-ins, round permissions, the log.", no_args_is_help=True)
+audit = typer.Typer(help="Verify a published log, offline.", no_args_is_help=True)
+
+VERIFIED, MISMATCH, BAD_INPUT = 0, 1, 2
+
+
+@consent.command()
+def init() -> None:
+    """Create keys, database and the operator's token, or upgrade the database."""
+    settings = _settings()
+    try:
+        initialise(settings)
+    except (ConsentError, OSError) as error:
+        _stop(error)
+    typer.echo(f"Ready in {settings.data_dir}; the operator's token is in {settings.data_dir / OPERATOR_TOKEN}.")
+
+
+@consent.command()
+def serve() -> None:
+    """Serve the API on the configured address, loopback by default."""
+    settings = _settings()
+    try:
+        app = create_app(settings)
+    except (ConsentError, OSError) as error:
+        _stop(error)
+    uvicorn.run(app, host=settings.host, port=settings.port, access_log=False, log_level="warning")
+
+
+@audit.callback()
+def _audit() -> None:
+    """Keep `verify` a sub-command."""
+
+
+@audit.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="The published log's folder.")],
+    vkey: Annotated[Path | None, typer.Option(help="The log's verifier key, from somebody you trust.")] = None,
+    since: Annotated[Path | None, typer.Option(help="A checkpoint kept from earlier.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
+) -> None:
+    """Re-derive everything in a published log; exit 0 verified, 1 mismatch, 2 bad input."""
+    try:
+        report = verify_folder(path, vkey=vkey, since=since)
+        if json is not None:
+            json.write_text(report_json(report))
+    except (ConsentError, OSError, UnicodeDecodeError) as error:
+        _stop(error)
+    for line in report.lines():
+        typer.echo(line)
+    sys.exit(VERIFIED if report.verified else MISMATCH)
+
+
+def _settings() -> ConsentSettings:
+    try:
+        return ConsentSettings()
+    except (ValidationError, ValueError) as error:
+        fields = (
+            ", ".join(str(item["loc"][0]) for item in error.errors() if item["loc"])
+            if isinstance(error, ValidationError)
+            else "the file"
+        )
+        typer.echo(f"The consent service's settings are not usable ({fields}); correct them.", err=True)
+        sys.exit(BAD_INPUT)
+
+
+def _stop(error: Exception) -> None:
+    sentence = str(error) if isinstance(error, ConsentError) else f"{error}; check the path and its permissions."
+    typer.echo(sentence, err=True)
+    sys.exit(BAD_INPUT)

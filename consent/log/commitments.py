@@ -1,0 +1,69 @@
+"""What a leaf is: a salted commitment to a payload that stays with the consent service.
+
+Entry = 0x01 || SHA-256(salt || RFC 8785 payload). Without the 16 random bytes of salt, a payload can not be
+guessed from its leaf; with salt and payload destroyed, every proof over the leaf still holds.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Any, Self
+
+import rfc8785
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from consent.contract import canonical_json
+from consent.errors import LogError
+
+VERSION = b"\x01"
+SALT_BYTES = 16
+
+
+def commit(salt: bytes, payload: bytes) -> bytes:
+    """Return the 33 bytes of an entry for a canonical payload."""
+    return VERSION + hashlib.sha256(salt + payload).digest()
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    index: int = Field(ge=0)
+    salt: str = Field(pattern=r"^([0-9a-f]{2}){16,32}$")
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What opens one entry: its index in the log, the salt and the canonical payload."""
+
+    index: int
+    salt: bytes
+    payload: bytes
+
+    def opens(self, entry: bytes) -> bool:
+        """Tell whether this is what the entry commits to."""
+        return hmac.compare_digest(commit(self.salt, self.payload), entry)
+
+    def line(self) -> bytes:
+        """Write the opening as one canonical JSON line, without its newline."""
+        return b'{"index":%d,"payload":%s,"salt":"%s"}' % (
+            self.index,
+            self.payload,
+            self.salt.hex().encode(),
+        )
+
+    @classmethod
+    def parse(cls, line: bytes) -> Self:
+        """Read one line in its one canonical spelling.
+
+        Raises:
+            LogError: it is not such a line.
+        """
+        try:
+            fields = _Line.model_validate_json(line)
+            opening = cls(fields.index, bytes.fromhex(fields.salt), canonical_json(fields.payload))
+        except (ValidationError, rfc8785.CanonicalizationError):
+            raise LogError("An opening is not a line with index, payload and salt.") from None
+        if opening.line() != line:
+            raise LogError("An opening is not in its canonical spelling.")
+        return opening

@@ -1,0 +1,54 @@
+"""Openings beside the tiles, for the officer's verifier: `openings/<segment>.ndjson`, never served.
+
+A segment holds the openings of 4096 entries; openings of erased entries are left out.
+"""
+
+import os
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from consent.errors import LogError
+from consent.log.commitments import Opening
+
+FOLDER = "openings"
+SEGMENT_ENTRIES = 4096
+
+
+def segment_path(index: int) -> str:
+    """Return the path of the segment that opens entry `index`."""
+    return f"{FOLDER}/{index // SEGMENT_ENTRIES:06d}.ndjson"
+
+
+class OpeningsFolder:
+    """Appends openings in order; what a crash left ahead of the checkpoint is cut off on `resume`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def resume(self, size: int) -> None:
+        """Cut the newest segments back to the openings of the first `size` entries."""
+        for path in sorted((self._folder / FOLDER).glob("*.ndjson"))[-2:]:
+            complete = path.read_bytes().rpartition(b"\n")[0]
+            lines = complete.split(b"\n") if complete else []
+            while lines and _is_beyond(lines[-1], size):
+                lines.pop()
+            os.truncate(path, sum(len(line) + 1 for line in lines))
+
+    def append(self, openings: Sequence[Opening]) -> None:
+        """Append openings, in order of index, and make them durable."""
+        for name, group in groupby(openings, key=lambda opening: segment_path(opening.index)):
+            path = self._folder / name
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "ab") as stream:
+                stream.write(b"".join(opening.line() + b"\n" for opening in group))
+                stream.flush()
+                os.fsync(stream.fileno())
+
+
+def _is_beyond(line: bytes, size: int) -> bool:
+    try:
+        return Opening.parse(line).index >= size
+    except LogError:
+        return False

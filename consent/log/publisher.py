@@ -1,0 +1,201 @@
+"""Publishing the log as tiles in a folder; each call costs what is new since the last one.
+
+Order: entries and tiles, then openings, then the checkpoint. A crash between leaves files ahead of the
+checkpoint, which the next publication writes again with the same bytes.
+"""
+
+import fcntl
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from consent.contract import SigningKey
+from consent.errors import LogError, LogInconsistentError
+from consent.log.folder import write_atomically
+from consent.log.merkle import Frontier, leaf_hash, root_hash
+from consent.log.note import Checkpoint, open_checkpoint, sign_checkpoint, verifier_key
+from consent.log.openings import OpeningsFolder
+from consent.log.store import StoredEntry, entries, read_head
+from consent.log.tiles import ENTRIES, TILE_WIDTH, decode_bundle, decode_tile, encode_bundle, index_path, tile_path
+from consent.store.database import Database
+
+CHECKPOINT = "checkpoint"
+VERIFIER_KEY = "vkey"
+
+
+class Publisher:
+    """Keeps a folder equal to the log in the database.
+
+    It refuses a database that does not extend what is already published, so that a restored backup can not
+    rewrite history.
+    """
+
+    def __init__(self, *, database: Database, folder: Path, origin: str, key: SigningKey) -> None:
+        self.folder = folder
+        self.verifier = verifier_key(origin, key)
+        self._database = database
+        self._key = key
+        self._lock = threading.Lock()
+        self._openings = OpeningsFolder(folder)
+        self._frontier = Frontier()
+        self._bundle: list[bytes] = []
+        self._levels: list[list[bytes]] = []
+        self._note: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Entries published so far."""
+        return self._frontier.size
+
+    def start(self) -> None:
+        """Make the folder, write the verifier key beside it, and publish what is not yet there.
+
+        Raises:
+            LogInconsistentError: the database is older than the published log, or tells another history.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write_verifier_key()
+        self.publish()
+
+    def publish(self) -> None:
+        """Bring the folder up to the database's head; concurrent calls share one publication.
+
+        Raises:
+            LogInconsistentError: the entries in the database do not lead to the database's own head.
+        """
+        with self._lock, self._only_process():
+            self._follow()
+            with self._database.reading() as session:
+                head = read_head(session)
+                if head.size < self.size:
+                    raise LogInconsistentError(
+                        f"The database holds {head.size} log entries, but {self.size} are published; "
+                        f"it is an old copy. Restore the newest database before starting."
+                    )
+                if head.size == self.size and head.root() == self._frontier.root() and self._note:
+                    return
+                fresh = list(entries(session, self.size, head.size))
+            self._write(fresh, head)
+
+    def _write(self, fresh: Sequence[StoredEntry], head: Frontier) -> None:
+        frontier = Frontier(self.size, self._frontier.nodes)
+        for stored in fresh:
+            frontier.append(leaf_hash(stored.entry))
+        if frontier.root() != head.root():
+            raise LogInconsistentError(
+                f"The database's entries {self.size} to {head.size} do not lead to its head; "
+                f"the published log stays as it is. Verify it, then restore the database."
+            )
+        stale = self._write_bundles([stored.entry for stored in fresh])
+        stale += self._write_tiles([leaf_hash(stored.entry) for stored in fresh])
+        self._openings.append([stored.opening for stored in fresh if stored.opening is not None])
+        checkpoint = Checkpoint(origin=self.verifier.name, size=head.size, root=head.root())
+        self._note = sign_checkpoint(checkpoint, self._key)
+        write_atomically(self.folder / CHECKPOINT, self._note.encode())
+        self._frontier = frontier
+        for directory, width in stale:
+            _remove_partials(directory, keep=width)
+
+    def _write_bundles(self, fresh: Sequence[bytes]) -> list[tuple[Path, int]]:
+        pending = self._bundle + list(fresh)
+        start = (self.size - len(self._bundle)) // TILE_WIDTH
+        stale = []
+        for offset in range(0, len(pending), TILE_WIDTH):
+            chunk = pending[offset : offset + TILE_WIDTH]
+            stale.append(self._write_tile(ENTRIES, start + offset // TILE_WIDTH, encode_bundle(chunk), len(chunk)))
+        self._bundle = pending[len(pending) - len(pending) % TILE_WIDTH :]
+        return stale
+
+    def _write_tiles(self, leaves: Sequence[bytes]) -> list[tuple[Path, int]]:
+        stale = []
+        fresh, level, before = list(leaves), 0, self.size
+        while fresh:
+            if level == len(self._levels):
+                self._levels.append([])
+            pending = self._levels[level] + fresh
+            start = (before - len(self._levels[level])) // TILE_WIDTH
+            chunks = [pending[offset : offset + TILE_WIDTH] for offset in range(0, len(pending), TILE_WIDTH)]
+            for number, chunk in enumerate(chunks, start):
+                stale.append(self._write_tile(level, number, b"".join(chunk), len(chunk)))
+            self._levels[level] = chunks[-1] if len(chunks[-1]) < TILE_WIDTH else []
+            fresh = [root_hash(chunk) for chunk in chunks if len(chunk) == TILE_WIDTH]
+            level, before = level + 1, before // TILE_WIDTH
+        return stale
+
+    def _write_tile(self, level: int | str, index: int, content: bytes, width: int) -> tuple[Path, int]:
+        write_atomically(self.folder / tile_path(level, index, width), content)
+        return self.folder / f"tile/{level}/{index_path(index)}.p", width
+
+    def _follow(self) -> None:
+        """Start from what lies in the folder, also when another process published since."""
+        path = self.folder / CHECKPOINT
+        note = path.read_text() if path.exists() else None
+        if note == self._note:
+            return
+        if note is None:
+            raise LogInconsistentError(f"The checkpoint in {self.folder} is gone; restore the published log.")
+        checkpoint = open_checkpoint(note, self.verifier)
+        self._resume(checkpoint)
+        self._openings.resume(checkpoint.size)
+        self._note = note
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        """Take the partial tiles from the folder; their root must be the checkpoint's."""
+        try:
+            bundle = self._read_partial(ENTRIES, checkpoint.size)
+            self._bundle = decode_bundle(bundle)
+            self._levels = []
+            level, count = 0, checkpoint.size
+            while count:
+                self._levels.append(decode_tile(self._read_partial(level, count)))
+                level, count = level + 1, count // TILE_WIDTH
+        except (OSError, LogError) as error:
+            raise LogInconsistentError(
+                f"The published log in {self.folder} is damaged; run `confide audit verify` on it."
+            ) from error
+        self._frontier = _frontier(checkpoint.size, self._levels)
+        leaves = [leaf_hash(entry) for entry in self._bundle]
+        if self._frontier.root() != checkpoint.root or leaves != (self._levels[0] if self._levels else []):
+            raise LogInconsistentError(
+                f"The published tiles in {self.folder} do not lead to their checkpoint; "
+                f"run `confide audit verify` on it."
+            )
+
+    def _read_partial(self, level: int | str, count: int) -> bytes:
+        width = count % TILE_WIDTH
+        return (self.folder / tile_path(level, count // TILE_WIDTH, width)).read_bytes() if width else b""
+
+    def _write_verifier_key(self) -> None:
+        content = (self.verifier.encode() + "\n").encode()
+        path = self.folder / VERIFIER_KEY
+        if not path.exists() or path.read_bytes() != content:
+            write_atomically(path, content)
+
+    @contextmanager
+    def _only_process(self) -> Iterator[None]:
+        with (self.folder.parent / ".publish.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _frontier(size: int, levels: Sequence[Sequence[bytes]]) -> Frontier:
+    """Return the frontier: within each partial tile, from the highest level down, its perfect subtrees."""
+    nodes: list[bytes] = []
+    for level in reversed(levels):
+        within = Frontier()
+        for node in level:
+            within.append(node)
+        nodes += within.nodes
+    return Frontier(size, nodes)
+
+
+def _remove_partials(directory: Path, *, keep: int) -> None:
+    """Remove the partial versions of one tile, except the one of width `keep`."""
+    if not directory.is_dir():
+        return
+    for path in directory.iterdir():
+        if path.name != str(keep):
+            path.unlink()
+    if keep == TILE_WIDTH:
+        directory.rmdir()

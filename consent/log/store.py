@@ -1,0 +1,109 @@
+"""The log in the database: entries are appended inside the caller's transaction, or not at all."""
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from consent.contract import canonical_json
+from consent.errors import LogConflictError, LogInconsistentError
+from consent.log.commitments import SALT_BYTES, Opening, commit
+from consent.log.merkle import Frontier, leaf_hash
+from consent.store.schema import LogEntry, LogHead
+
+RandomBytes = Callable[[int], bytes]
+Payload = Mapping[str, Any]
+HEAD_ID = 1
+READ_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class StoredEntry:
+    """An entry as it lies in the database; `opening` is None once erased."""
+
+    index: int
+    entry: bytes
+    opening: Opening | None
+
+
+def create_head(session: Session) -> None:
+    """Start an empty log, unless there is one."""
+    if session.get(LogHead, HEAD_ID) is None:
+        session.execute(insert(LogHead).values(id=HEAD_ID, size=0, frontier=b""))
+
+
+def read_head(session: Session, *, lock: bool = False) -> Frontier:
+    """Return the frontier of the log; `lock` holds other writers off until the transaction ends.
+
+    Raises:
+        LogInconsistentError: there is no head.
+    """
+    query = select(LogHead.size, LogHead.frontier).where(LogHead.id == HEAD_ID)
+    row = session.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        raise LogInconsistentError("The database holds no log head; run `confide consent init` first.")
+    return Frontier.from_bytes(row.size, row.frontier)
+
+
+def append(
+    session: Session, payloads: Sequence[Payload], *, random_bytes: RandomBytes = secrets.token_bytes
+) -> range:
+    """Append one entry per payload and return their indices; the caller's commit makes them durable.
+
+    Raises:
+        LogConflictError: another writer moved the head after this transaction read it.
+    """
+    frontier = read_head(session, lock=True)
+    first = frontier.size
+    salts = random_bytes(SALT_BYTES * len(payloads))
+    rows = []
+    for offset, payload in enumerate(payloads):
+        salt = salts[SALT_BYTES * offset : SALT_BYTES * (offset + 1)]
+        canonical = canonical_json(payload)
+        entry = commit(salt, canonical)
+        frontier.append(leaf_hash(entry))
+        rows.append({"log_index": first + offset, "entry": entry, "salt": salt, "payload": canonical})
+    if rows:
+        _swap_head(session, first, frontier)
+        session.execute(insert(LogEntry), rows)
+    return range(first, frontier.size)
+
+
+def _swap_head(session: Session, expected: int, frontier: Frontier) -> None:
+    swapped = session.execute(
+        update(LogHead)
+        .where(LogHead.id == HEAD_ID, LogHead.size == expected)
+        .values(size=frontier.size, frontier=frontier.to_bytes())
+        .returning(LogHead.size),
+        execution_options={"synchronize_session": False},
+    ).one_or_none()
+    if swapped is None:
+        raise LogConflictError("Another writer appended to the log first; repeat the request.")
+
+
+def entries(session: Session, start: int, end: int) -> Iterator[StoredEntry]:
+    """Yield the entries from `start` up to, not including, `end`.
+
+    Raises:
+        LogInconsistentError: one is missing.
+    """
+    expected = start
+    for low in range(start, end, READ_CHUNK):
+        query = (
+            select(LogEntry.log_index, LogEntry.entry, LogEntry.salt, LogEntry.payload)
+            .where(LogEntry.log_index >= low, LogEntry.log_index < min(low + READ_CHUNK, end))
+            .order_by(LogEntry.log_index)
+        )
+        for index, entry, salt, payload in session.execute(query):
+            if index != expected:
+                break
+            opening = None if salt is None or payload is None else Opening(index, salt, payload)
+            yield StoredEntry(index, entry, opening)
+            expected += 1
+    if expected < end:
+        raise LogInconsistentError(
+            f"Entry {expected} is missing from the database; restore it from the published log, then start."
+        )

@@ -1,0 +1,88 @@
+"""Where tiles lie and what is in them (C2SP tlog-tiles)."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from consent.errors import LogError
+
+TILE_WIDTH = 256
+HASH_BYTES = 32
+MAX_ENTRY_BYTES = 0xFFFF
+ENTRIES = "entries"
+TILE_PATH = re.compile(
+    r"^tile/(entries|[0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?$"
+)
+
+
+def index_path(index: int) -> str:
+    """Write a tile's number in groups of three digits: 1234067 is x001/x234/067."""
+    groups = [f"{index % 1000:03d}"]
+    while index := index // 1000:
+        groups.append(f"x{index % 1000:03d}")
+    return "/".join(reversed(groups))
+
+
+def tile_path(level: int | str, index: int, width: int = TILE_WIDTH) -> str:
+    """Return the path of a tile, or of an entry bundle when `level` is "entries"."""
+    suffix = "" if width == TILE_WIDTH else f".p/{width}"
+    return f"tile/{level}/{index_path(index)}{suffix}"
+
+
+def is_tile_path(path: str) -> bool:
+    """Tell whether a path names a tile or bundle that could exist, in its only spelling."""
+    match = TILE_PATH.match(path)
+    if match is None:
+        return False
+    _, groups, width = match.groups()
+    index = int(groups.replace("x", "").replace("/", ""))
+    return index_path(index) == groups and (width is None or int(width) < TILE_WIDTH)
+
+
+def layout(size: int) -> Iterable[tuple[int, int, int]]:
+    """Yield (level, index, width) of every hash tile of a tree of `size` leaves."""
+    level, count = 0, size
+    while count:
+        yield from ((level, index, TILE_WIDTH) for index in range(count // TILE_WIDTH))
+        if count % TILE_WIDTH:
+            yield level, count // TILE_WIDTH, count % TILE_WIDTH
+        level, count = level + 1, count // TILE_WIDTH
+
+
+def encode_bundle(entries: Sequence[bytes]) -> bytes:
+    """Write entries, each after its length as a big-endian 16-bit number.
+
+    Raises:
+        LogError: an entry is over 65,535 bytes.
+    """
+    if any(len(entry) > MAX_ENTRY_BYTES for entry in entries):
+        raise LogError(f"A log entry holds at most {MAX_ENTRY_BYTES} bytes.")
+    return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
+
+
+def decode_bundle(raw: bytes) -> list[bytes]:
+    """Read the entries of a bundle.
+
+    Raises:
+        LogError: a length does not fit the bytes.
+    """
+    entries: list[bytes] = []
+    position = 0
+    while position < len(raw):
+        length = int.from_bytes(raw[position : position + 2], "big")
+        entry = raw[position + 2 : position + 2 + length]
+        if position + 2 > len(raw) or len(entry) != length:
+            raise LogError(f"The bundle breaks off in its entry {len(entries)}.")
+        entries.append(entry)
+        position += 2 + length
+    return entries
+
+
+def decode_tile(raw: bytes) -> list[bytes]:
+    """Read the hashes of a tile.
+
+    Raises:
+        LogError: not a whole number of hashes.
+    """
+    if len(raw) % HASH_BYTES:
+        raise LogError("A tile's length is not a multiple of 32 bytes.")
+    return [raw[start : start + HASH_BYTES] for start in range(0, len(raw), HASH_BYTES)]

@@ -1,0 +1,299 @@
+"""Verifying a published log offline: everything in the folder is re-derived from its entries.
+
+What can be shown: the folder is whole and unchanged since its checkpoint was signed, and it extends an
+earlier checkpoint. What can not be shown without an outside key: who signed.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from consent.errors import ConsentError, LogError, NoteFormatError, SetupError
+from consent.log.commitments import Opening
+from consent.log.merkle import Frontier, leaf_hash, root_hash
+from consent.log.note import Checkpoint, VerifierKey, open_checkpoint
+from consent.log.openings import SEGMENT_ENTRIES, segment_path
+from consent.log.publisher import CHECKPOINT, VERIFIER_KEY
+from consent.log.tiles import ENTRIES, HASH_BYTES, TILE_WIDTH, decode_bundle, layout, tile_path
+
+SAME_PLACE = (
+    "The verifier key lay beside the log: this proves that the log is consistent with itself, not who "
+    "signed it. Pass --vkey with a key from somebody you trust."
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that does not hold: what, in which file, at which entry, and why."""
+
+    what: str
+    file: str
+    entry: int | None
+    why: str
+
+    def line(self) -> str:
+        """Return the finding as one line."""
+        place = self.file if self.entry is None else f"{self.file}, entry {self.entry}"
+        return f"MISMATCH {self.what} ({place}): {self.why}"
+
+
+@dataclass
+class Report:
+    """What was verified, and everything that did not hold."""
+
+    origin: str | None = None
+    size: int | None = None
+    root: str | None = None
+    since: int | None = None
+    key_from_same_place: bool = False
+    openings: int = 0
+    withheld: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def verified(self) -> bool:
+        """Whether everything held."""
+        return not self.findings
+
+    def add(self, what: str, file: str, why: str, *, entry: int | None = None) -> None:
+        """Note what does not hold."""
+        self.findings.append(Finding(what, file, entry, why))
+
+    def lines(self) -> Iterator[str]:
+        """Say it in lines: findings first, then what was looked at, then the verdict."""
+        yield from (finding.line() for finding in self.findings)
+        if self.origin is not None:
+            yield f"log {self.origin}, {self.size} entries, root {self.root}"
+            yield f"openings: {self.openings} checked, {self.withheld} withheld"
+        if self.since is not None and self.verified:
+            yield f"the log extends the earlier checkpoint of {self.since} entries"
+        if self.key_from_same_place:
+            yield SAME_PLACE
+        yield "VERIFIED" if self.verified else f"NOT VERIFIED: {len(self.findings)} findings"
+
+
+def report_json(report: Report) -> str:
+    """Write a report as JSON."""
+    return json.dumps({"verified": report.verified, **asdict(report)}, indent=2) + "\n"
+
+
+def verify_folder(folder: Path, *, vkey: Path | None = None, since: Path | None = None) -> Report:
+    """Verify a published log.
+
+    Args:
+        folder: what the publisher wrote, or a copy of it.
+        vkey: file with the verifier key; without one, `vkey` inside or beside the folder is used.
+        since: file with a checkpoint of the same log that was kept from earlier.
+
+    Raises:
+        SetupError: the folder or a named file does not exist.
+        NoteFormatError: the verifier key passed in is not one.
+    """
+    if not folder.is_dir():
+        raise SetupError(f"There is no folder {folder}; give the folder that holds `checkpoint`.")
+    for file in (vkey, since):
+        if file is not None and not file.is_file():
+            raise SetupError(f"There is no file {file}; check the path.")
+    return _Verification(folder, vkey=vkey, since=since).run()
+
+
+class _Verification:
+    def __init__(self, folder: Path, *, vkey: Path | None, since: Path | None) -> None:
+        self._folder = folder
+        self._vkey = vkey
+        self._since = since
+        self._report = Report(key_from_same_place=vkey is None)
+        self._entries: list[bytes | None] = []
+        self._leaves: list[bytes | None] = []
+        self._files = {
+            path.relative_to(folder).as_posix(): path
+            for path in folder.rglob("*")
+            if path.is_symlink() or not path.is_dir()
+        }
+        self._expected = {CHECKPOINT}
+
+    def run(self) -> Report:
+        """Check in the order in which trust is built: key, checkpoint, entries, tiles, openings, rest."""
+        key = self._read_key()
+        checkpoint = self._read_checkpoint(key) if key else None
+        if key and checkpoint:
+            self._report.origin, self._report.size = checkpoint.origin, checkpoint.size
+            self._report.root = checkpoint.root.hex()
+            earlier = self._read_since(key, checkpoint)
+            self._check_entries(checkpoint, earlier)
+            self._check_tiles(checkpoint.size)
+            self._check_openings(checkpoint.size)
+            self._check_rest()
+        return self._report
+
+    def _read_key(self) -> VerifierKey | None:
+        inside = self._files.get(VERIFIER_KEY)
+        beside = self._folder.parent / VERIFIER_KEY
+        self._expected.add(VERIFIER_KEY)
+        if self._vkey is not None:
+            key = VerifierKey.parse(self._vkey.read_text().strip())
+            if inside is not None and inside.read_bytes() != f"{key.encode()}\n".encode():
+                self._report.add("verifier key", VERIFIER_KEY, "it is not the key that was passed in")
+            return key
+        found = inside or (beside if beside.is_file() else None)
+        if found is None:
+            raise SetupError(f"There is no verifier key in or beside {self._folder}; pass one with --vkey.")
+        try:
+            text = found.read_bytes().decode()
+            key = VerifierKey.parse(text.removesuffix("\n"))
+        except (NoteFormatError, UnicodeDecodeError) as error:
+            self._report.add("verifier key", VERIFIER_KEY, _reason(error))
+            return None
+        if text != f"{key.encode()}\n":
+            self._report.add("verifier key", VERIFIER_KEY, "it holds more or less than one line")
+        return key
+
+    def _read_checkpoint(self, key: VerifierKey) -> Checkpoint | None:
+        if CHECKPOINT not in self._files:
+            self._report.add("checkpoint", CHECKPOINT, "it is missing")
+            return None
+        return self._open(key, self._files[CHECKPOINT], CHECKPOINT)
+
+    def _read_since(self, key: VerifierKey, checkpoint: Checkpoint) -> Checkpoint | None:
+        if self._since is None:
+            return None
+        earlier = self._open(key, self._since, str(self._since))
+        if earlier is None:
+            return None
+        self._report.since = earlier.size
+        if earlier.size > checkpoint.size:
+            self._report.add(
+                "history",
+                CHECKPOINT,
+                f"the log was rolled back: it had {earlier.size} entries and has {checkpoint.size}",
+            )
+            return None
+        return earlier
+
+    def _open(self, key: VerifierKey, path: Path, name: str) -> Checkpoint | None:
+        try:
+            return open_checkpoint(path.read_bytes().decode(), key)
+        except (ConsentError, UnicodeDecodeError) as error:
+            self._report.add("checkpoint", name, _reason(error))
+            return None
+
+    def _check_entries(self, checkpoint: Checkpoint, earlier: Checkpoint | None) -> None:
+        for level, index, width in layout(checkpoint.size):
+            if level == 0:
+                self._read_bundle(index, width)
+        self._leaves = [None if entry is None else leaf_hash(entry) for entry in self._entries]
+        frontier = Frontier()
+        for leaf in self._known_leaves():
+            if earlier is not None and frontier.size == earlier.size:
+                self._check_root(frontier, earlier, "history", "the log does not extend the earlier checkpoint")
+            frontier.append(leaf)
+        if earlier is not None and frontier.size == earlier.size:
+            self._check_root(frontier, earlier, "history", "the log does not extend the earlier checkpoint")
+        self._check_root(frontier, checkpoint, "root", "the entries do not lead to the checkpoint's root")
+
+    def _check_root(self, frontier: Frontier, checkpoint: Checkpoint, what: str, why: str) -> None:
+        if (frontier.size, frontier.root()) != (checkpoint.size, checkpoint.root):
+            self._report.add(what, CHECKPOINT, why)
+
+    def _known_leaves(self) -> Iterator[bytes]:
+        for leaf in self._leaves:
+            if leaf is None:
+                return
+            yield leaf
+
+    def _read_bundle(self, index: int, width: int) -> None:
+        name = tile_path(ENTRIES, index, width)
+        raw = self._take(name, "entries")
+        found: list[bytes] = []
+        if raw is not None:
+            try:
+                found = decode_bundle(raw)
+            except LogError as error:
+                self._report.add("entries", name, _reason(error), entry=index * TILE_WIDTH)
+            else:
+                if len(found) != width:
+                    self._report.add(
+                        "entries",
+                        name,
+                        f"it holds {len(found)} entries instead of {width}",
+                        entry=index * TILE_WIDTH + min(len(found), width),
+                    )
+        self._entries += found if len(found) == width else [None] * width
+
+    def _check_tiles(self, size: int) -> None:
+        hashes: list[bytes | None] = self._leaves
+        below = 0
+        for level, index, width in layout(size):
+            if level != below:
+                hashes, below = _next_level(hashes), level
+            name = tile_path(level, index, width)
+            raw = self._take(name, "tile")
+            if raw is None:
+                continue
+            start = index * TILE_WIDTH
+            self._compare(name, raw, hashes[start : start + width], start if level == 0 else None)
+
+    def _compare(self, name: str, raw: bytes, hashes: list[bytes | None], first: int | None) -> None:
+        if len(raw) != HASH_BYTES * len(hashes):
+            self._report.add("tile", name, f"it holds {len(raw)} bytes instead of {HASH_BYTES * len(hashes)}")
+            return
+        for offset, expected in enumerate(hashes):
+            found = raw[offset * HASH_BYTES : (offset + 1) * HASH_BYTES]
+            if expected is not None and found != expected:
+                entry = None if first is None else first + offset
+                self._report.add("tile", name, "its hash is not the one that the entries give", entry=entry)
+
+    def _check_openings(self, size: int) -> None:
+        for start in range(0, size, SEGMENT_ENTRIES):
+            name = segment_path(start)
+            if name in self._files:
+                self._expected.add(name)
+                self._check_segment(name, start, min(start + SEGMENT_ENTRIES, size))
+        self._report.withheld = size - self._report.openings
+
+    def _check_segment(self, name: str, start: int, end: int) -> None:
+        *lines, rest = self._files[name].read_bytes().split(b"\n")
+        if rest:
+            self._report.add("opening", name, "its last line breaks off")
+        expected = start
+        for number, line in enumerate(lines, 1):
+            try:
+                opening = Opening.parse(line)
+            except LogError as error:
+                self._report.add("opening", name, f"line {number}: {_reason(error)}")
+                continue
+            if not expected <= opening.index < end:
+                self._report.add("opening", name, f"line {number} is out of order", entry=opening.index)
+                continue
+            expected = opening.index + 1
+            entry = self._entries[opening.index]
+            if entry is None or not opening.opens(entry):
+                self._report.add("opening", name, "it is not what the entry commits to", entry=opening.index)
+            else:
+                self._report.openings += 1
+
+    def _check_rest(self) -> None:
+        for name in sorted(set(self._files) - self._expected):
+            self._report.add("file", name, "it does not belong to a log of this size")
+
+    def _take(self, name: str, what: str) -> bytes | None:
+        self._expected.add(name)
+        path = self._files.get(name)
+        if path is None:
+            self._report.add(what, name, "it is missing")
+            return None
+        return path.read_bytes()
+
+
+def _next_level(hashes: list[bytes | None]) -> list[bytes | None]:
+    """Return the roots of the full tiles of a level; None where one of its hashes is not known."""
+    parents: list[bytes | None] = []
+    for start in range(0, len(hashes) - TILE_WIDTH + 1, TILE_WIDTH):
+        known = [node for node in hashes[start : start + TILE_WIDTH] if node is not None]
+        parents.append(root_hash(known) if len(known) == TILE_WIDTH else None)
+    return parents
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ConsentError) else "it is not UTF-8 text"

@@ -1,0 +1,36 @@
+"""The application: one router per noun, behind one boundary that caps, logs and translates errors."""
+
+import secrets
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from consent.errors import ConsentError
+from consent.log.store import RandomBytes
+from consent.service import problems
+from consent.service.boundary import Boundary
+from consent.service.routes import ROUTERS
+from consent.service.setup import open_workplace
+from consent.service.work import Clock, utc_now
+from consent.settings import ConsentSettings
+
+
+def create_app(
+    settings: ConsentSettings, *, clock: Clock = utc_now, random_bytes: RandomBytes = secrets.token_bytes
+) -> FastAPI:
+    """Build the service over what `initialise` created; `app.state.workplace` holds its parts.
+
+    Raises:
+        SetupError: it was not initialised.
+        LogInconsistentError: the database does not extend the published log.
+    """
+    app = FastAPI(title="Confide consent service", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.workplace = open_workplace(settings, clock=clock, random_bytes=random_bytes)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(ConsentError, problems.on_consent_error)
+    app.add_exception_handler(RequestValidationError, problems.on_validation_error)
+    app.add_exception_handler(HTTPException, problems.on_http_error)
+    app.add_middleware(Boundary, max_body_bytes=settings.max_body_bytes)
+    return app

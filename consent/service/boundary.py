@@ -1,0 +1,77 @@
+"""The outermost layer: caps bodies, writes one line per request, and lets no exception out.
+
+A line holds method, route template, status and duration; never an address as sent, a body or a message.
+"""
+
+import time
+import traceback
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from consent.errors import TooLargeError
+from consent.service import problems
+
+UNMATCHED = "unmatched"
+
+
+class Boundary:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._log = structlog.get_logger("consent")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status: list[int] = []
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                status.append(message["status"])
+            await send(message)
+
+        try:
+            await self._app(scope, _capped(receive, self._max_body_bytes), noting)
+        except TooLargeError as error:
+            if not status:
+                await problems.answer(error)(scope, receive, noting)
+        except Exception as error:
+            self._log.error("request_failed", fault=type(error).__name__, at=_frames(error))
+            if not status:
+                await problems.fault()(scope, receive, noting)
+        finally:
+            self._line(scope, status, time.perf_counter() - started)
+
+    def _line(self, scope: Scope, status: list[int], seconds: float) -> None:
+        self._log.info(
+            "request",
+            method=scope["method"],
+            route=getattr(scope.get("route"), "path", UNMATCHED),
+            status=status[0] if status else None,
+            milliseconds=round(seconds * 1000, 1),
+        )
+
+
+def _capped(receive: Receive, limit: int) -> Receive:
+    seen = 0
+
+    async def capped() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise TooLargeError(f"The request is larger than {limit} bytes; send smaller batches.")
+        return message
+
+    return capped
+
+
+def _frames(error: BaseException) -> list[Any]:
+    return [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-3:]]

@@ -1,0 +1,40 @@
+"""The routes, one module per noun; they translate between HTTP and the modules beside this folder."""
+
+from fastapi import APIRouter
+
+from consent.service.routes import (
+    brands,
+    choices,
+    decisions,
+    health,
+    keys,
+    log,
+    principals,
+    purposes,
+    releases,
+    rounds,
+    runs,
+    snapshots,
+    subjects,
+    tasks,
+)
+
+ROUTERS: tuple[APIRouter, ...] = tuple(
+    module.router
+    for module in (
+        brands,
+        choices,
+        decisions,
+        health,
+        keys,
+        log,
+        principals,
+        purposes,
+        releases,
+        rounds,
+        runs,
+        snapshots,
+        subjects,
+        tasks,
+    )
+)

@@ -1,0 +1,16 @@
+"""Decisions."""
+
+from fastapi import APIRouter
+
+from consent.service import decisions
+from consent.service.access import Brand, Work
+from consent.wire import DecisionBatch, Decisions
+
+router = APIRouter()
+
+
+@router.post("/v1/decisions")
+def decide(batch: DecisionBatch, work: Work, caller: Brand) -> Decisions:
+    """Answer whether uses are allowed now."""
+    with work.reading() as unit:
+        return Decisions(decisions=decisions.decide(unit, caller, batch.queries))

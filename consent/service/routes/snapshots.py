@@ -1,0 +1,25 @@
+"""Snapshots of who opted in."""
+
+from fastapi import APIRouter, Response
+
+from consent.service import snapshots
+from consent.service.access import Brand, Coordinator, Work
+from consent.wire import SealedSnapshots, SealRequest, SnapshotRequest
+
+router = APIRouter()
+
+
+@router.post("/v1/snapshots")
+def seal(wanted: SealRequest, work: Work, _caller: Coordinator) -> SealedSnapshots:
+    """Seal, or find still holding, a head per brand."""
+    with work.writing() as unit:
+        heads = snapshots.seal(unit, wanted.purpose, wanted.brands)
+    return SealedSnapshots(heads=heads)
+
+
+@router.post("/v1/snapshots/current")
+def current(wanted: SnapshotRequest, work: Work, caller: Brand) -> Response:
+    """Give a brand its own snapshot with its members."""
+    with work.reading() as unit:
+        view = snapshots.current(unit, caller.name, wanted.purpose)
+    return Response(view.model_dump_json(), media_type="application/json")

@@ -1,0 +1,93 @@
+"""First start and every start: keys, database, operator, and the check that log and database agree."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from consent.errors import SetupError
+from consent.log.folder import write_private
+from consent.log.publisher import Publisher
+from consent.log.store import RandomBytes, create_head
+from consent.service.keys import Keyring
+from consent.service.principals import enrol
+from consent.service.work import Clock, Workplace, utc_now
+from consent.settings import ConsentSettings
+from consent.store.database import Database
+from consent.wire import Enrolment, Role
+
+OPERATOR_TOKEN = "operator.token"  # noqa: S105 - the name of a file
+OPERATOR = "operator"
+
+
+def initialise(settings: ConsentSettings, *, clock: Clock = utc_now) -> str:
+    """Create keys, database and the first operator, whose token is returned and written beside the keys.
+
+    What is there already is kept, and a database of an earlier version is upgraded.
+
+    Raises:
+        SetupError: a key file is not usable.
+        LogInconsistentError: the database does not extend the published log.
+    """
+    keys = Keyring.create(settings.data_dir)
+    database = Database.connect(settings.url)
+    database.migrate()
+    with database.writing() as session:
+        create_head(session)
+    path = settings.data_dir / OPERATOR_TOKEN
+    with _opened(settings, database=database, keys=keys, clock=clock) as workplace:
+        if path.exists():
+            return path.read_text().strip()
+        with workplace.writing() as unit:
+            token = enrol(unit, Enrolment(role=Role.OPERATOR, name=OPERATOR))
+    write_private(path, token.encode() + b"\n")
+    return token
+
+
+def open_workplace(
+    settings: ConsentSettings, *, clock: Clock = utc_now, random_bytes: RandomBytes = secrets.token_bytes
+) -> Workplace:
+    """Open what `initialise` created.
+
+    Raises:
+        SetupError: it was not initialised.
+        LogInconsistentError: the database does not extend the published log.
+    """
+    if not settings.data_dir.is_dir():
+        raise SetupError(f"There is no folder {settings.data_dir}; run `confide consent init` first.")
+    keys = Keyring.load(settings.data_dir)
+    database = Database.connect(settings.url)
+    try:
+        database.check_schema()
+        return _workplace(settings, database=database, keys=keys, clock=clock, random_bytes=random_bytes)
+    except BaseException:
+        database.close()
+        raise
+
+
+def _workplace(
+    settings: ConsentSettings,
+    *,
+    database: Database,
+    keys: Keyring,
+    clock: Clock,
+    random_bytes: RandomBytes = secrets.token_bytes,
+) -> Workplace:
+    publisher = Publisher(database=database, folder=settings.log_dir, origin=settings.log_origin, key=keys.log)
+    publisher.start()
+    return Workplace(
+        database=database,
+        publisher=publisher,
+        keys=keys,
+        clock=clock,
+        snapshot_validity=timedelta(seconds=settings.snapshot_validity),
+        random_bytes=random_bytes,
+    )
+
+
+@contextmanager
+def _opened(settings: ConsentSettings, *, database: Database, keys: Keyring, clock: Clock) -> Iterator[Workplace]:
+    try:
+        yield _workplace(settings, database=database, keys=keys, clock=clock)
+    finally:
+        database.close()

@@ -1,0 +1,75 @@
+"""What officers approve: a task, the brands it may ask, and what their customers may spend."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from consent.errors import NotFoundError
+from consent.service.principals import brand_keys
+from consent.service.purposes import require_purposes
+from consent.service.work import Unit
+from consent.store.schema import ApprovalRow, CeilingRow, TaskRow
+from consent.store.upsert import upsert
+from consent.wire import Approval
+
+
+def approve(unit: Unit, approval: Approval) -> None:
+    """Approve a task for brands; the ceiling replaces an earlier one of (brand, purpose).
+
+    Raises:
+        UnknownPurposeError: the task's purpose is not declared.
+        NotFoundError: a brand is not enrolled.
+    """
+    task = approval.task
+    require_purposes(unit, {task.purpose})
+    unit.lock()
+    if set(approval.brands) - set(brand_keys(unit.session, approval.brands)):
+        raise NotFoundError("A brand is not enrolled; have the operator enrol it first.")
+    if _already(unit.session, approval):
+        return
+    brands = sorted(set(approval.brands))
+    index = unit.log(
+        "task_approved",
+        {
+            "task": task.model_dump(mode="json"),
+            "digest": task.digest(),
+            "ceiling": approval.ceiling,
+            "brands": brands,
+        },
+    )
+    if unit.session.get(TaskRow, task.digest()) is None:
+        unit.session.add(
+            TaskRow(digest=task.digest(), purpose=task.purpose, body=task.canonical_bytes(), log_index=index)
+        )
+        unit.session.flush()
+    upsert(
+        unit.session,
+        ApprovalRow,
+        [{"task": task.digest(), "brand": brand, "log_index": index} for brand in brands],
+    )
+    ceiling = {
+        "purpose": task.purpose,
+        "epsilon": approval.ceiling,
+        "delta": task.privacy.delta,
+        "log_index": index,
+    }
+    upsert(unit.session, CeilingRow, [{"brand": brand, **ceiling} for brand in brands])
+
+
+def _already(session: Session, approval: Approval) -> bool:
+    approved = approved_brands(session, approval.task.digest())
+    ceilings = session.execute(
+        select(CeilingRow.brand, CeilingRow.epsilon, CeilingRow.delta).where(
+            CeilingRow.purpose == approval.task.purpose, CeilingRow.brand.in_(approval.brands)
+        )
+    )
+    same = {
+        brand
+        for brand, epsilon, delta in ceilings
+        if (epsilon, delta) == (approval.ceiling, approval.task.privacy.delta)
+    }
+    return set(approval.brands) <= approved & same
+
+
+def approved_brands(session: Session, task: str) -> set[str]:
+    """Return the brands that an approved task may ask; none when it is not approved."""
+    return set(session.scalars(select(ApprovalRow.brand).where(ApprovalRow.task == task)))

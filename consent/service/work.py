@@ -1,0 +1,123 @@
+"""A unit of work: who asks, when, and one transaction that holds rows and log entries together."""
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from sqlalchemy.orm import Session
+
+from consent.errors import LogError
+from consent.log.publisher import Publisher
+from consent.log.store import Payload, RandomBytes, append, read_head
+from consent.service.keys import Keyring
+from consent.store.database import Database
+from consent.wire import Role
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Return the machine's time."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """An authenticated principal."""
+
+    id: int
+    role: Role
+    name: str
+    public_key: str | None
+
+    def may_see(self, brand: str) -> bool:
+        """Tell whether the caller may know that anything of `brand` exists."""
+        return self.role is not Role.BRAND or self.name == brand
+
+
+@dataclass
+class Unit:
+    """What a handler works with until its one commit."""
+
+    session: Session
+    now: datetime
+    keys: Keyring
+    snapshot_validity: timedelta
+    random_bytes: RandomBytes
+    appended: bool = field(default=False)
+
+    def log(self, kind: str, content: Payload) -> int:
+        """Append one entry and return its index."""
+        return self.log_all(kind, [content])[0]
+
+    def log_all(self, kind: str, contents: Sequence[Payload]) -> range:
+        """Append one entry per content, all of one kind."""
+        stamp = {"kind": kind, "version": 1, "recorded_at": self.now.isoformat()}
+        self.appended = True
+        return append(self.session, [{**stamp, **content} for content in contents], random_bytes=self.random_bytes)
+
+    def lock(self) -> None:
+        """Keep all other writers off until the commit, so that what is read here stays true."""
+        read_head(self.session, lock=True)
+
+    def log_size(self) -> int:
+        """Return the size of the log, this unit's entries included."""
+        return read_head(self.session, lock=True).size
+
+
+class Workplace:
+    """Everything that handlers share; opens units of work and publishes after their commit."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        publisher: Publisher,
+        keys: Keyring,
+        clock: Clock = utc_now,
+        snapshot_validity: timedelta,
+        random_bytes: RandomBytes = secrets.token_bytes,
+    ) -> None:
+        self.database = database
+        self.publisher = publisher
+        self.keys = keys
+        self.clock = clock
+        self.healthy = True
+        self._snapshot_validity = snapshot_validity
+        self._random_bytes = random_bytes
+
+    @contextmanager
+    def reading(self) -> Iterator[Unit]:
+        """Give a unit whose changes, if any, are dropped."""
+        with self.database.reading() as session:
+            yield self._unit(session)
+
+    @contextmanager
+    def writing(self) -> Iterator[Unit]:
+        """Give a unit that is committed once when the block ends well, then published."""
+        with self.database.writing() as session:
+            unit = self._unit(session)
+            yield unit
+        if unit.appended:
+            self._publish()
+
+    def _unit(self, session: Session) -> Unit:
+        return Unit(
+            session=session,
+            now=self.clock().astimezone(UTC),
+            keys=self.keys,
+            snapshot_validity=self._snapshot_validity,
+            random_bytes=self._random_bytes,
+        )
+
+    def _publish(self) -> None:
+        """Publish what was committed; a failure turns health red, the commit stands."""
+        try:
+            self.publisher.publish()
+            self.healthy = True
+        except (LogError, OSError) as error:
+            self.healthy = False
+            structlog.get_logger("consent").error("publishing_failed", fault=type(error).__name__)

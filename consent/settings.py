@@ -1,0 +1,39 @@
+"""Settings of the consent service: table `consent` of the configuration file, `CONFIDE_CONSENT_*`."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from consent.configuration import ServiceSettings
+
+
+class ConsentSettings(ServiceSettings):
+    """Where the service keeps its things and how long what it says holds."""
+
+    table: ClassVar[str] = "consent"
+    model_config = SettingsConfigDict(env_prefix="CONFIDE_CONSENT_", frozen=True, extra="forbid")
+
+    data_dir: Path = Path("runs/consent")
+    """Keys, published log and, by default, the database."""
+    database_url: str | None = None
+    """SQLAlchemy URL; without one, a SQLite file in `data_dir`."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8710
+    log_origin: Annotated[str, Field(pattern=r"^[^\s+]+$")] = "confide.local/consent"
+    """The log's name: a URL without schema; it can not change once entries are published."""
+    snapshot_validity: Annotated[int, Field(ge=60, le=7 * 86_400)] = 86_400
+    """Seconds that a sealed snapshot holds when nothing changes."""
+    max_body_bytes: Annotated[int, Field(ge=1_024)] = 8 * 1024 * 1024
+    """Largest request body that is read."""
+
+    @property
+    def url(self) -> str:
+        """The database to use."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'consent.db'}"
+
+    @property
+    def log_dir(self) -> Path:
+        """The folder that the log is published to."""
+        return self.data_dir / "log"

@@ -1,0 +1,5 @@
+"""Where permissions lie: the typed schema, its migrations and the database, SQLite or PostgreSQL."""
+
+from consent.store.database import Database
+
+__all__ = ["Database"]

@@ -1,0 +1,109 @@
+"""The database as the service uses it: short reads, and one writer transaction at a time on SQLite."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Self
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+from consent.errors import SetupError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_TIMEOUT_MS = 30_000
+WRITES = {"sqlite_begin": "IMMEDIATE"}
+
+
+class Database:
+    """Sessions over SQLite or PostgreSQL.
+
+    On SQLite a writer takes the write lock at BEGIN, so that it never has to upgrade a read; writers of one
+    process queue on a lock of their own rather than on SQLite's busy timer.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        sqlite = engine.dialect.name == "sqlite"
+        self._snapshots = engine if sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
+        self._writers: AbstractContextManager[Any] = threading.Lock() if sqlite else nullcontext()
+
+    @classmethod
+    def connect(cls, url: str) -> Self:
+        """Open the database at `url`; driver parameters never reach an error text."""
+        if make_url(url).get_backend_name() != "sqlite":
+            return cls(create_engine(url, hide_parameters=True, pool_pre_ping=True, pool_size=16))
+        engine = create_engine(url, hide_parameters=True, pool_size=16, connect_args={"timeout": 30})
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return cls(engine)
+
+    def migrate(self) -> None:
+        """Create or upgrade the schema."""
+        with self._writers, self.engine.execution_options(**WRITES).begin() as connection:
+            config = _alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def check_schema(self) -> None:
+        """Refuse a database that is not at the schema of this code.
+
+        Raises:
+            SetupError: it was never initialised, or needs an upgrade.
+        """
+        head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
+        with self.engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        if found != head:
+            raise SetupError(
+                f"The consent database is at schema {found or 'none'}, this program needs {head}; "
+                f"run `confide consent init`, which upgrades it and keeps what is there."
+            )
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Give a session that sees one state of the database; nothing is committed."""
+        with Session(self._snapshots, autoflush=False) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Give a session that is committed once at the end, or rolled back whole."""
+        engine = self.engine.execution_options(**WRITES)
+        with self._writers, Session(engine, autoflush=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self.engine.dispose()
+
+
+def _alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {mode}")

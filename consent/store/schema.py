@@ -1,0 +1,264 @@
+"""The tables. Rows that the log speaks of name their entry by `log_index`."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+NAME = String(64)
+DIGEST = String(64)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A time that is aware and in UTC on every database."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401
+        """Read UTC; SQLite drops the offset."""
+        return None if value is None else value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Base of all tables, with constraint names that migrations can address."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+def _log_index(*, primary_key: bool = False) -> Mapped[int]:
+    return mapped_column(
+        BigInteger, ForeignKey("log_entries.log_index"), primary_key=primary_key, autoincrement=False
+    )
+
+
+class LogEntry(Base):
+    """An entry of the log with what opens it."""
+
+    __tablename__ = "log_entries"
+    log_index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    entry: Mapped[bytes] = mapped_column(LargeBinary)
+    salt: Mapped[bytes | None] = mapped_column(LargeBinary)
+    payload: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class LogHead(Base):
+    """The one head of the log; writers compare and swap its size."""
+
+    __tablename__ = "log_head"
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    size: Mapped[int] = mapped_column(BigInteger)
+    frontier: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class PrincipalRow(Base):
+    """Who may call: a role, a name, the hash of a token, a signing key where the role signs."""
+
+    __tablename__ = "principals"
+    __table_args__ = (UniqueConstraint("role", "name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    role: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(NAME)
+    token_hash: Mapped[str] = mapped_column(DIGEST, unique=True)
+    public_key: Mapped[str | None] = mapped_column(String(44))
+    log_index: Mapped[int] = _log_index()
+
+
+class PurposeRow(Base):
+    """A declared purpose."""
+
+    __tablename__ = "purposes"
+    purpose: Mapped[str] = mapped_column(NAME, primary_key=True)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    log_index: Mapped[int] = _log_index()
+
+
+class NoticeRow(Base):
+    """A published notice, by the hash of its text."""
+
+    __tablename__ = "notices"
+    digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    purpose: Mapped[str] = mapped_column(ForeignKey("purposes.purpose"), primary_key=True)
+    language: Mapped[str] = mapped_column(String(5))
+    text: Mapped[str] = mapped_column(Text)
+    log_index: Mapped[int] = _log_index()
+
+
+class ChoiceRow(Base):
+    """One act of one customer; never changed, never deleted."""
+
+    __tablename__ = "choices"
+    __table_args__ = (Index(None, "brand", "subject"),)
+    log_index: Mapped[int] = _log_index(primary_key=True)
+    brand: Mapped[str] = mapped_column(NAME)
+    subject: Mapped[str] = mapped_column(DIGEST)
+    kind: Mapped[str] = mapped_column(String(8))
+    scope: Mapped[str] = mapped_column(NAME)
+    act: Mapped[str] = mapped_column(String(8))
+    notice: Mapped[str | None] = mapped_column(DIGEST)
+    method: Mapped[str] = mapped_column(String(8))
+    claimed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    recorded_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class StateRow(Base):
+    """What holds now for (brand, purpose or channel, subject): the fold of that customer's choices."""
+
+    __tablename__ = "states"
+    __table_args__ = (Index(None, "brand", "subject"),)
+    brand: Mapped[str] = mapped_column(NAME, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    scope: Mapped[str] = mapped_column(NAME, primary_key=True)
+    subject: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    act: Mapped[str] = mapped_column(String(8))
+    decided_at: Mapped[datetime] = mapped_column(UtcTime)
+    log_index: Mapped[int] = _log_index()
+
+
+class CohortRow(Base):
+    """When the customers who granted a purpose last changed; a snapshot from before that is stale."""
+
+    __tablename__ = "cohorts"
+    brand: Mapped[str] = mapped_column(NAME, primary_key=True)
+    purpose: Mapped[str] = mapped_column(ForeignKey("purposes.purpose"), primary_key=True)
+    changed_index: Mapped[int] = mapped_column(BigInteger)
+
+
+class SnapshotRow(Base):
+    """A sealed head with the size that its size class hides."""
+
+    __tablename__ = "snapshots"
+    __table_args__ = (Index(None, "brand", "purpose", "log_index"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    brand: Mapped[str] = mapped_column(NAME)
+    purpose: Mapped[str] = mapped_column(ForeignKey("purposes.purpose"))
+    digest: Mapped[str] = mapped_column(DIGEST, unique=True)
+    members: Mapped[int] = mapped_column()
+    log_size: Mapped[int] = mapped_column(BigInteger)
+    not_after: Mapped[datetime] = mapped_column(UtcTime)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    log_index: Mapped[int] = _log_index()
+
+
+class TaskRow(Base):
+    """A task that an officer approved."""
+
+    __tablename__ = "tasks"
+    digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    purpose: Mapped[str] = mapped_column(ForeignKey("purposes.purpose"))
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    log_index: Mapped[int] = _log_index()
+
+
+class ApprovalRow(Base):
+    """A brand that an approved task may ask."""
+
+    __tablename__ = "approvals"
+    task: Mapped[str] = mapped_column(ForeignKey("tasks.digest"), primary_key=True)
+    brand: Mapped[str] = mapped_column(NAME, primary_key=True)
+    log_index: Mapped[int] = _log_index()
+
+
+class CeilingRow(Base):
+    """The most that one customer of a brand may spend on a purpose; the last approval holds."""
+
+    __tablename__ = "ceilings"
+    brand: Mapped[str] = mapped_column(NAME, primary_key=True)
+    purpose: Mapped[str] = mapped_column(ForeignKey("purposes.purpose"), primary_key=True)
+    epsilon: Mapped[float] = mapped_column()
+    delta: Mapped[float] = mapped_column()
+    log_index: Mapped[int] = _log_index()
+
+
+class RoundRow(Base):
+    """One attempt of one round that may be computed."""
+
+    __tablename__ = "rounds"
+    __table_args__ = (UniqueConstraint("run_id", "round", "attempt"),)
+    digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    run_id: Mapped[str] = mapped_column(NAME)
+    round: Mapped[int] = mapped_column()
+    attempt: Mapped[int] = mapped_column()
+    purpose: Mapped[str] = mapped_column(ForeignKey("purposes.purpose"))
+    task: Mapped[str] = mapped_column(ForeignKey("tasks.digest"))
+    coordinator: Mapped[str] = mapped_column(NAME)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    log_index: Mapped[int] = _log_index()
+
+
+class RoundSnapshotRow(Base):
+    """Which snapshot a brand trains on in one attempt."""
+
+    __tablename__ = "round_snapshots"
+    __table_args__ = (Index(None, "brand"),)
+    manifest: Mapped[str] = mapped_column(ForeignKey("rounds.digest"), primary_key=True)
+    brand: Mapped[str] = mapped_column(NAME, primary_key=True)
+    snapshot_id: Mapped[int] = mapped_column(ForeignKey("snapshots.id"))
+
+
+class SpendRow(Base):
+    """What one round costs the customers of one brand: reserved when opened, committed when released."""
+
+    __tablename__ = "spends"
+    __table_args__ = (Index(None, "brand", "purpose"),)
+    run_id: Mapped[str] = mapped_column(NAME, primary_key=True)
+    round: Mapped[int] = mapped_column(primary_key=True)
+    brand: Mapped[str] = mapped_column(NAME, primary_key=True)
+    purpose: Mapped[str] = mapped_column(ForeignKey("purposes.purpose"))
+    noise_multiplier: Mapped[float] = mapped_column()
+    delta: Mapped[float] = mapped_column()
+    committed: Mapped[bool] = mapped_column(Boolean(create_constraint=False))
+    manifest: Mapped[str | None] = mapped_column(ForeignKey("rounds.digest"))
+    """The attempt that the brand attested, once released."""
+    log_index: Mapped[int] = _log_index()
+
+
+class ReleaseRow(Base):
+    """The outcome of a round."""
+
+    __tablename__ = "releases"
+    run_id: Mapped[str] = mapped_column(NAME, primary_key=True)
+    round: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(DIGEST)
+    model_after: Mapped[str] = mapped_column(DIGEST)
+    coordinator: Mapped[str] = mapped_column(NAME)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    log_index: Mapped[int] = _log_index()
+
+
+class IdempotencyRow(Base):
+    """What a request with this key was answered, so that a repeat has no second effect."""
+
+    __tablename__ = "idempotency_keys"
+    principal_id: Mapped[int] = mapped_column(ForeignKey("principals.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    request: Mapped[str] = mapped_column(DIGEST)
+    response: Mapped[bytes] = mapped_column(LargeBinary)

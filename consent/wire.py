@@ -1,0 +1,198 @@
+"""Requests and answers of the consent service that are not contract values, for both of its ends."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from consent.contract import (
+    Choice,
+    ContractModel,
+    Decision,
+    DecisionQuery,
+    Digest,
+    Name,
+    Pseudonym,
+    PublicKey,
+    RoundManifest,
+    RoundRelease,
+    Signed,
+    SnapshotHead,
+    TaskSpec,
+)
+
+MAX_BATCH = 5_000
+
+
+class Role(StrEnum):
+    """What a principal may do; everything else is refused."""
+
+    OPERATOR = "operator"
+    OFFICER = "officer"
+    COORDINATOR = "coordinator"
+    BRAND = "brand"
+
+
+class Enrolment(ContractModel):
+    """A principal to enrol; a brand and a coordinator sign, so they bring a public key."""
+
+    role: Role
+    name: Name
+    public_key: PublicKey | None = None
+
+
+class EnrolledToken(ContractModel):
+    """The bearer token of a new principal, shown this once."""
+
+    token: str
+
+
+class PublishedNotice(ContractModel):
+    """The hash by which grants name the notice."""
+
+    notice: Digest
+
+
+class Approval(ContractModel):
+    """A task that brands may be asked for, and what each of their customers may spend on its purpose."""
+
+    task: TaskSpec
+    ceiling: Annotated[float, Field(gt=0, le=100)]
+    brands: Annotated[tuple[Name, ...], Field(min_length=1, max_length=1_000)]
+
+
+class ChoiceBatch(ContractModel):
+    """Choices that are recorded together or not at all, once per idempotency key."""
+
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=128)]
+    choices: Annotated[tuple[Choice, ...], Field(min_length=1, max_length=MAX_BATCH)]
+
+
+class RecordedChoices(ContractModel):
+    """The log index of each choice, in order."""
+
+    log_indices: tuple[int, ...]
+
+
+class DecisionBatch(ContractModel):
+    """Questions, answered in order."""
+
+    queries: Annotated[tuple[DecisionQuery, ...], Field(min_length=1, max_length=MAX_BATCH)]
+
+
+class Decisions(ContractModel):
+    """Answers, in the order of the questions."""
+
+    decisions: tuple[Decision, ...]
+
+
+class SealRequest(ContractModel):
+    """Brands whose opted-in customers for a purpose are to be sealed."""
+
+    purpose: Name
+    brands: Annotated[tuple[Name, ...], Field(min_length=1, max_length=1_000)]
+
+
+class SealedSnapshots(ContractModel):
+    """Heads, in the order of the brands asked for."""
+
+    heads: tuple[Signed[SnapshotHead], ...]
+
+
+class SnapshotRequest(ContractModel):
+    """The purpose for which a brand asks who may be used."""
+
+    purpose: Name
+
+
+class SnapshotView(ContractModel):
+    """A brand's own current snapshot: the signed head and the sorted pseudonyms under it."""
+
+    head: Signed[SnapshotHead]
+    members: tuple[Pseudonym, ...]
+
+
+class RunRecord(ContractModel):
+    """Everything that was permitted and released for one run, in the order of the log."""
+
+    manifests: tuple[Signed[RoundManifest], ...]
+    releases: tuple[Signed[RoundRelease], ...]
+
+
+class PurposeCoverage(ContractModel):
+    """How many of a brand's known customers said yes, no, or were never asked, for one purpose."""
+
+    purpose: Name
+    granted: int
+    withdrawn: int
+    never_asked: int
+
+
+class CoverageView(ContractModel):
+    """Coverage of every declared purpose."""
+
+    purposes: tuple[PurposeCoverage, ...]
+
+
+class Budget(ContractModel):
+    """What one customer of a brand has spent on a purpose; epsilons are at `delta`."""
+
+    brand: Name
+    purpose: Name
+    delta: float
+    ceiling: float
+    spent: float
+    """Epsilon of all released rounds together."""
+    reserved: float
+    """Epsilon of all released and reserved rounds together, less `spent`."""
+    noise_multiplier: float | None
+    """The one Gaussian release that equals all rounds, reserved ones included; None before the first."""
+
+
+class BudgetsView(ContractModel):
+    """A brand's budgets, by purpose."""
+
+    budgets: tuple[Budget, ...]
+
+
+class SubjectRequest(ContractModel):
+    """One customer of one brand; always in a body, never in an address."""
+
+    brand: Name
+    subject: Pseudonym
+
+
+class Participation(ContractModel):
+    """A round in which a customer was in the snapshot that their brand used."""
+
+    run_id: Name
+    round: int
+    purpose: Name
+    released: bool
+    """False while the round is only reserved, which counts as spent."""
+    epsilon: float
+    """Bound of this round alone, at its task's delta."""
+    epsilon_so_far: float
+    """Bound of this customer's rounds for the purpose up to and including this one."""
+    log_index: int
+    """The log entry that opened the round."""
+
+
+class ParticipationView(ContractModel):
+    """Rounds, in the order of the log."""
+
+    rounds: tuple[Participation, ...]
+
+
+class ServiceKeys(ContractModel):
+    """The public keys of the service: of snapshot heads, and of the log's checkpoints."""
+
+    snapshots: PublicKey
+    log: str
+
+
+class Problem(ContractModel):
+    """Why a request was not done."""
+
+    error: str
+    detail: str
