@@ -118,19 +118,18 @@ class IdentityGraph:
             schema=ibis.schema({"earlier": "string", "current": "string"}),
         )
         joined = table.left_join(pairs, table.user_id == pairs.earlier)
-        return joined.mutate(customer=ibis.coalesce(joined.current, joined.user_id)).drop(
-            "earlier", "current"
-        )
+        return joined.mutate(customer=ibis.coalesce(joined.current, joined.user_id)).drop("earlier", "current")
 
     @staticmethod
     def _by_device(anonymous: ibis.Table, links: ibis.Table) -> ibis.Table:
-        owners = links.group_by("linked_id").aggregate(
-            users=links.customer.nunique(), owner=links.customer.min()
-        )
+        owners = links.group_by("linked_id").aggregate(users=links.customer.nunique(), owner=links.customer.min())
         devices = anonymous.left_join(owners, anonymous.anonymous_id == owners.linked_id).drop("linked_id")
         sole = devices.filter(devices.users.isnull() | (devices.users == 1))
         shared = devices.filter(devices.users > 1)
-        logins = links.rename(anonymous_id="linked_id").distinct(on=["anonymous_id", "at"], keep="first")
+        instants = links.rename(anonymous_id="linked_id").group_by("anonymous_id", "at")
+        logins = instants.aggregate(
+            customer=ibis.cases((links.customer.nunique() == 1, links.customer.min()), else_=None)
+        )
         last = shared.asof_join(logins, on="at", predicates=["anonymous_id"])
         return (
             sole.mutate(customer=sole.owner)
