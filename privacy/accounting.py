@@ -8,6 +8,7 @@ Releases with noise multipliers z_1 .. z_k compose exactly to one Gaussian mecha
 
 import math
 from collections.abc import Iterable
+from functools import cache
 
 import dp_accounting
 
@@ -37,6 +38,7 @@ def epsilon(noise_multipliers: Iterable[float], delta: float) -> float:
     return 0.0 if math.isinf(composed) else float(dp_accounting.get_epsilon_gaussian(composed, delta))
 
 
+@cache
 def total_multiplier(target_epsilon: float, delta: float) -> float:
     """Return the least noise multiplier of one Gaussian release that satisfies (target_epsilon, delta)."""
     return float(dp_accounting.get_sigma_gaussian(target_epsilon, delta))

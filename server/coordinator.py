@@ -2,32 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 
-from consent.contract import RoundManifest, RoundRelease, Signed
+from consent.errors import NotFoundError
+from consent.wire import RunRecord
 from privacy.solvers import SolverState
 from privacy.vectors import arrays_digest
 from server.errors import ResumeError
 from server.rounds import RoundProtocol
 from server.runs import RunFolder
 from server.strategy import Observer, PrivateRounds
-
-
-class RunHistory(Protocol):
-    """What the consent service knows of a run."""
-
-    @property
-    def manifests(self) -> tuple[Signed[RoundManifest], ...]:
-        """Every manifest that was opened, in order."""
-        ...
-
-    @property
-    def releases(self) -> tuple[Signed[RoundRelease], ...]:
-        """Every release that was committed, in order."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +31,7 @@ class Coordinator:
 
     protocol: RoundProtocol
     folder: RunFolder
-    history: Callable[[str], RunHistory]
+    history: Callable[[str], RunRecord]
     observer: Observer
     max_attempts: int
     timeout: float
@@ -65,7 +51,7 @@ class Coordinator:
         return strategy.state
 
     def _strategy(self) -> PrivateRounds:
-        history = self.history(self.protocol.run_id)
+        history = self._history()
         last = max((signed.body.round for signed in history.releases), default=-1)
         state = self._state_after(last, history)
         open_attempts = [signed for signed in history.manifests if signed.body.round == state.next_round]
@@ -81,7 +67,14 @@ class Coordinator:
         strategy.last_release = next((one for one in history.releases if one.body.round == last), None)
         return strategy
 
-    def _state_after(self, last: int, history: RunHistory) -> SolverState:
+    def _history(self) -> RunRecord:
+        """Return what was opened and released so far; nothing for a run that the service does not know."""
+        try:
+            return self.history(self.protocol.run_id)
+        except NotFoundError:
+            return RunRecord(manifests=(), releases=())
+
+    def _state_after(self, last: int, history: RunRecord) -> SolverState:
         """Return the state after the last released round, checked against the digest that was released."""
         if last < 0:
             return self.protocol.solver.start()

@@ -95,6 +95,6 @@ class LocalGrid(Grid):
         )
         try:
             return self._client_app(delivered, self._contexts[message.metadata.dst_node_id])
-        except Exception as error:  # noqa: BLE001 - whatever a ClientApp raises ends at the node
+        except Exception as error:
             reason = f"the ClientApp raised {type(error).__name__}"
             return Message(Error(code=CLIENT_APP_RAISED, reason=reason), reply_to=delivered)

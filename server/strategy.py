@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -69,6 +70,7 @@ class PrivateRounds(Strategy):
         self._current = protocol.begin(state, open_attempts)
         self._refusals: dict[str, str] = {}
         self._nodes: dict[str, int] = {}
+        self._send: Callable[[Iterable[Message]], Iterable[Message]] = _not_started
         self._pause = pause
 
     def summary(self) -> None:
@@ -82,7 +84,7 @@ class PrivateRounds(Strategy):
         del server_round, arrays, config
         if not self._nodes.keys() >= self._protocol.brands.keys():
             self._nodes = self._find_brands(grid)
-        self._send = lambda messages: grid.send_and_receive(messages, timeout=self._timeout)
+        self._send = partial(grid.send_and_receive, timeout=self._timeout)
         for attempt in self._current.attempts:
             self._take(self._send(self._messages(attempt)))
         return self._open_attempt() if self._protocol.pending(self._current) else []
@@ -114,6 +116,7 @@ class PrivateRounds(Strategy):
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Return nothing, as nothing was asked."""
         del server_round, replies
+        return None
 
     def deliver(self, grid: Grid) -> int:
         """Send the finished model to every brand and return how many installed it."""
@@ -193,6 +196,10 @@ class PrivateRounds(Strategy):
                 _LOG.warning("reply refused", brand=brand, round=self.state.next_round, reason=str(refusal))
 
 
+def _not_started(_messages: Iterable[Message]) -> Iterable[Message]:
+    raise RoundIncompleteError("The round has not been configured; start the strategy first.")
+
+
 def accept_reply(protocol: RoundProtocol, current: OpenRound, reply: Message) -> OpenRound:
     """Take one Flower reply into a round.
 
@@ -203,11 +210,11 @@ def accept_reply(protocol: RoundProtocol, current: OpenRound, reply: Message) ->
         raise ReplyRefusedError("The node failed before its agent answered; look at the node's own log.")
     texts = reply.content.config_records.get(wire.TEXTS, ConfigRecord())
     if wire.REFUSAL_CODE in texts:
-        raise ReplyRefusedError(f"{texts[wire.REFUSAL_CODE]}: {texts.get(wire.REFUSAL_REASON, '')}")
+        raise ReplyRefusedError(f"{_text(texts, wire.REFUSAL_CODE)}: {_text(texts, wire.REFUSAL_REASON)}")
     sums = reply.content.array_records.get(wire.ARRAYS, ArrayRecord())
     if wire.SUM not in sums:
         raise ReplyRefusedError("A reply carries no sum; check the agents' versions.")
-    return protocol.accept(current, str(texts.get(wire.ATTESTATION, "")), sums[wire.SUM].numpy())
+    return protocol.accept(current, _text(texts, wire.ATTESTATION), sums[wire.SUM].numpy())
 
 
 def brand_nodes(grid: Grid, brands: Mapping[str, str], timeout: float) -> dict[str, int]:
@@ -223,10 +230,15 @@ def brand_nodes(grid: Grid, brands: Mapping[str, str], timeout: float) -> dict[s
         if reply.has_error():
             continue
         texts = reply.content.config_records.get(wire.TEXTS, ConfigRecord())
-        brand = str(texts.get(wire.BRAND, ""))
-        if brand in brands and texts.get(wire.KEY) == brands[brand]:
+        brand = _text(texts, wire.BRAND)
+        if brand in brands and _text(texts, wire.KEY) == brands[brand]:
             nodes[brand] = reply.metadata.src_node_id
     return nodes
+
+
+def _text(texts: ConfigRecord, field: str) -> str:
+    value = texts.get(field, "")
+    return value if isinstance(value, str) else ""
 
 
 def to_record(arrays: Arrays) -> ArrayRecord:

@@ -1,0 +1,57 @@
+"""Putting a coordinator together from its settings, for a ServerApp that Flower starts."""
+
+from datetime import UTC, datetime
+
+import httpx
+import structlog
+from flwr.app import Context
+
+from consent.client import ConsentClient
+from consent.contract import RoundManifest, RoundRelease, SigningKey, TaskSpec
+from privacy.aggregation import OpenSum
+from privacy.solvers import SolverState
+from server.coordinator import Coordinator
+from server.rounds import RoundProtocol
+from server.runs import RunFolder
+from server.settings import CoordinatorSettings
+
+_LOG = structlog.get_logger()
+CONSENT_TIMEOUT_SECONDS = 60.0
+
+
+class LoggingObserver:
+    """Logs rounds as they are opened and released, in public terms."""
+
+    def opened(self, manifest: RoundManifest) -> None:
+        """Log an attempt."""
+        _LOG.info("round opened", run_id=manifest.run_id, round=manifest.round, attempt=manifest.attempt)
+
+    def released(self, state: SolverState, release: RoundRelease) -> None:
+        """Log a release."""
+        del state
+        _LOG.info("round released", run_id=release.run_id, round=release.round, epsilon=release.epsilon_spent)
+
+
+def coordinator_from_settings(_context: Context) -> Coordinator:
+    """Return the coordinator of the run that the configuration names; a run config can not change it."""
+    settings = CoordinatorSettings()
+    http = httpx.Client(base_url=settings.consent_url, timeout=CONSENT_TIMEOUT_SECONDS)
+    consent = ConsentClient(http, settings.consent_token_file.read_text().strip())
+    protocol = RoundProtocol(
+        task=TaskSpec.model_validate_json(settings.task_file.read_text()),
+        run_id=settings.run_id,
+        brands=settings.brands,
+        key=SigningKey.from_private_bytes(settings.key_file.read_bytes()),
+        permissions=consent,
+        aggregator=OpenSum(),
+        round_seconds=settings.round_seconds,
+        clock=lambda: datetime.now(UTC),
+    )
+    return Coordinator(
+        protocol=protocol,
+        folder=RunFolder(settings.data_dir / settings.run_id),
+        history=consent.run,
+        observer=LoggingObserver(),
+        max_attempts=settings.max_attempts,
+        timeout=settings.reply_timeout,
+    )
