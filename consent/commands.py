@@ -9,7 +9,8 @@ import uvicorn
 from pydantic import ValidationError
 
 from consent.errors import ConsentError
-from consent.log.verify import report_json, verify_folder
+from consent.log.report import report_json
+from consent.log.verify import verify_folder
 from consent.service import create_app, initialise
 from consent.service.setup import OPERATOR_TOKEN
 from consent.settings import ConsentSettings

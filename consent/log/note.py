@@ -60,7 +60,7 @@ class VerifierKey:
         name, _, rest = text.partition("+")
         key_hash, _, encoded = rest.partition("+")
         raw = decode_base64(encoded)
-        if not NAME.match(name) or raw[:1] != ED25519 or len(raw) != 1 + ROOT_BYTES:
+        if not NAME.fullmatch(name) or raw[:1] != ED25519 or len(raw) != 1 + ROOT_BYTES:
             raise NoteFormatError("A verifier key must read name+hash+key with an Ed25519 key.")
         key = cls(name=name, public_key=raw[1:])
         if key.key_id.hex() != key_hash:
@@ -93,7 +93,7 @@ class Checkpoint:
         except ValueError:
             raise NoteFormatError("A checkpoint has exactly three lines: origin, size, root.") from None
         raw = decode_base64(root)
-        if end or not NAME.match(origin) or not re.fullmatch(r"0|[1-9][0-9]{0,18}", size):
+        if end or not NAME.fullmatch(origin) or not re.fullmatch(r"0|[1-9][0-9]{0,18}", size):
             raise NoteFormatError("A checkpoint's origin or size is malformed.")
         if len(raw) != ROOT_BYTES:
             raise NoteFormatError("A checkpoint's root must be 32 bytes.")
@@ -102,7 +102,7 @@ class Checkpoint:
 
 def verifier_key(origin: str, key: SigningKey) -> VerifierKey:
     """Return the verifier key of a log's signing key."""
-    if not NAME.match(origin):
+    if not NAME.fullmatch(origin):
         raise NoteFormatError("A log's origin is a URL without schema, spaces or plus signs.")
     return VerifierKey(name=origin, public_key=base64.b64decode(key.public_key))
 
@@ -145,7 +145,7 @@ def open_checkpoint(note: str, key: VerifierKey) -> Checkpoint:
 
 
 def _signature_line(line: str) -> tuple[str, bytes]:
-    match = SIGNATURE_LINE.match(line)
+    match = SIGNATURE_LINE.fullmatch(line)
     if match is None:
         raise NoteFormatError("A signature line must read: em dash, name, base64.")
     payload = decode_base64(match[2])

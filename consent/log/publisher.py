@@ -138,6 +138,7 @@ class Publisher:
         checkpoint = open_checkpoint(note, self.verifier)
         self._resume(checkpoint)
         self._openings.resume(checkpoint.size)
+        self._tidy(checkpoint.size)
         self._note = note
 
     def _resume(self, checkpoint: Checkpoint) -> None:
@@ -161,6 +162,18 @@ class Publisher:
                 f"The published tiles in {self.folder} do not lead to their checkpoint; "
                 f"run `confide audit verify` on it."
             )
+
+    def _tidy(self, size: int) -> None:
+        """Remove what a crash left: half-written files, and partial tiles of other sizes."""
+        current = {tile_path(level, index, width) for level, index, width in layout(size)}
+        current.add(tile_path(ENTRIES, size // TILE_WIDTH, size % TILE_WIDTH))
+        for path in self.folder.rglob(".*.new"):
+            path.unlink()
+        for path in self.folder.glob("tile/**/*.p/*"):
+            if path.relative_to(self.folder).as_posix() not in current:
+                path.unlink()
+                if not any(path.parent.iterdir()):
+                    path.parent.rmdir()
 
     def _read_partial(self, level: int | str, count: int) -> bytes:
         width = count % TILE_WIDTH

@@ -30,7 +30,7 @@ def tile_path(level: int | str, index: int, width: int = TILE_WIDTH) -> str:
 
 def is_tile_path(path: str) -> bool:
     """Tell whether a path names a tile or bundle that could exist, in its only spelling."""
-    match = TILE_PATH.match(path)
+    match = TILE_PATH.fullmatch(path)
     if match is None:
         return False
     _, groups, width = match.groups()

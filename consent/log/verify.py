@@ -4,78 +4,17 @@ What can be shown: the folder is whole and unchanged since its checkpoint was si
 earlier checkpoint. What can not be shown without an outside key: who signed.
 """
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 from consent.errors import ConsentError, LogError, NoteFormatError, SetupError
 from consent.log.commitments import Opening
-from consent.log.merkle import Frontier, leaf_hash, root_hash
+from consent.log.merkle import leaf_hash, root_hash
 from consent.log.note import Checkpoint, VerifierKey, open_checkpoint
 from consent.log.openings import SEGMENT_ENTRIES, segment_path
 from consent.log.publisher import CHECKPOINT, VERIFIER_KEY
-from consent.log.tiles import ENTRIES, HASH_BYTES, TILE_WIDTH, decode_bundle, layout, tile_path
-
-SAME_PLACE = (
-    "The verifier key lay beside the log: this proves that the log is consistent with itself, not who "
-    "signed it. Pass --vkey with a key from somebody you trust."
-)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that does not hold: what, in which file, at which entry, and why."""
-
-    what: str
-    file: str
-    entry: int | None
-    why: str
-
-    def line(self) -> str:
-        """Return the finding as one line."""
-        place = self.file if self.entry is None else f"{self.file}, entry {self.entry}"
-        return f"MISMATCH {self.what} ({place}): {self.why}"
-
-
-@dataclass
-class Report:
-    """What was verified, and everything that did not hold."""
-
-    origin: str | None = None
-    size: int | None = None
-    root: str | None = None
-    since: int | None = None
-    key_from_same_place: bool = False
-    openings: int = 0
-    withheld: int = 0
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def verified(self) -> bool:
-        """Whether everything held."""
-        return not self.findings
-
-    def add(self, what: str, file: str, why: str, *, entry: int | None = None) -> None:
-        """Note what does not hold."""
-        self.findings.append(Finding(what, file, entry, why))
-
-    def lines(self) -> Iterator[str]:
-        """Say it in lines: findings first, then what was looked at, then the verdict."""
-        yield from (finding.line() for finding in self.findings)
-        if self.origin is not None:
-            yield f"log {self.origin}, {self.size} entries, root {self.root}"
-            yield f"openings: {self.openings} checked, {self.withheld} withheld"
-        if self.since is not None and self.verified:
-            yield f"the log extends the earlier checkpoint of {self.since} entries"
-        if self.key_from_same_place:
-            yield SAME_PLACE
-        yield "VERIFIED" if self.verified else f"NOT VERIFIED: {len(self.findings)} findings"
-
-
-def report_json(report: Report) -> str:
-    """Write a report as JSON."""
-    return json.dumps({"verified": report.verified, **asdict(report)}, indent=2) + "\n"
+from consent.log.report import Report
+from consent.log.tiles import ENTRIES, HASH_BYTES, TILE_WIDTH, decode_bundle, decode_tile, layout, tile_path
 
 
 def verify_folder(folder: Path, *, vkey: Path | None = None, since: Path | None = None) -> Report:
@@ -179,28 +118,37 @@ class _Verification:
             return None
 
     def _check_entries(self, checkpoint: Checkpoint, earlier: Checkpoint | None) -> None:
+        """Settle which leaves the checkpoint commits to, then hold entries and history against them."""
         for level, index, width in layout(checkpoint.size):
             if level == 0:
                 self._read_bundle(index, width)
-        self._leaves = [None if entry is None else leaf_hash(entry) for entry in self._entries]
-        frontier = Frontier()
-        for leaf in self._known_leaves():
-            if earlier is not None and frontier.size == earlier.size:
-                self._check_root(frontier, earlier, "history", "the log does not extend the earlier checkpoint")
-            frontier.append(leaf)
-        if earlier is not None and frontier.size == earlier.size:
-            self._check_root(frontier, earlier, "history", "the log does not extend the earlier checkpoint")
-        self._check_root(frontier, checkpoint, "root", "the entries do not lead to the checkpoint's root")
+        given = [None if entry is None else leaf_hash(entry) for entry in self._entries]
+        self._leaves = given
+        if _root(given) != checkpoint.root:
+            self._report.add("root", CHECKPOINT, "the entries do not lead to the checkpoint's root")
+            stated = self._stated_leaves(checkpoint.size)
+            if _root(stated) == checkpoint.root:
+                self._leaves = stated
+        for index, (found, expected) in enumerate(zip(given, self._leaves, strict=True)):
+            if found is not None and found != expected:
+                why = "it is not the entry that the checkpoint commits to"
+                self._report.add("entry", self._bundle_of(index), why, entry=index)
+        if earlier is not None and _root(self._leaves[: earlier.size]) != earlier.root:
+            self._report.add("history", CHECKPOINT, "the log does not extend the earlier checkpoint")
 
-    def _check_root(self, frontier: Frontier, checkpoint: Checkpoint, what: str, why: str) -> None:
-        if (frontier.size, frontier.root()) != (checkpoint.size, checkpoint.root):
-            self._report.add(what, CHECKPOINT, why)
+    def _stated_leaves(self, size: int) -> list[bytes | None]:
+        """Return the leaves as the tiles of level 0 state them."""
+        leaves: list[bytes | None] = []
+        for level, index, width in layout(size):
+            if level == 0:
+                path = self._files.get(tile_path(0, index, width))
+                raw = path.read_bytes() if path else b""
+                leaves += decode_tile(raw) if len(raw) == HASH_BYTES * width else [None] * width
+        return leaves
 
-    def _known_leaves(self) -> Iterator[bytes]:
-        for leaf in self._leaves:
-            if leaf is None:
-                return
-            yield leaf
+    def _bundle_of(self, entry: int) -> str:
+        index = entry // TILE_WIDTH
+        return tile_path(ENTRIES, index, min(TILE_WIDTH, len(self._entries) - index * TILE_WIDTH))
 
     def _read_bundle(self, index: int, width: int) -> None:
         name = tile_path(ENTRIES, index, width)
@@ -242,7 +190,7 @@ class _Verification:
             found = raw[offset * HASH_BYTES : (offset + 1) * HASH_BYTES]
             if expected is not None and found != expected:
                 entry = None if first is None else first + offset
-                self._report.add("tile", name, "its hash is not the one that the entries give", entry=entry)
+                self._report.add("tile", name, "it holds a hash that the entries do not give", entry=entry)
 
     def _check_openings(self, size: int) -> None:
         for start in range(0, size, SEGMENT_ENTRIES):
@@ -284,6 +232,12 @@ class _Verification:
             self._report.add(what, name, "it is missing")
             return None
         return path.read_bytes()
+
+
+def _root(leaves: Sequence[bytes | None]) -> bytes | None:
+    """Return the root; None when a leaf is not known."""
+    known = [leaf for leaf in leaves if leaf is not None]
+    return root_hash(known) if len(known) == len(leaves) else None
 
 
 def _next_level(hashes: list[bytes | None]) -> list[bytes | None]:

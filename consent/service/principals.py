@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from consent.errors import InvalidRequestError, UnauthenticatedError
@@ -13,6 +13,9 @@ from consent.wire import Enrolment, Role
 
 TOKEN_BYTES = 32
 SIGNING_ROLES = (Role.BRAND, Role.COORDINATOR)
+BY_TOKEN = select(PrincipalRow.id, PrincipalRow.role, PrincipalRow.name, PrincipalRow.public_key).where(
+    PrincipalRow.token_hash == bindparam("token_hash")
+)
 
 
 def enrol(unit: Unit, enrolment: Enrolment) -> str:
@@ -44,11 +47,7 @@ def authenticate(session: Session, token: str) -> Caller:
     Raises:
         UnauthenticatedError: nobody does.
     """
-    row = session.execute(
-        select(PrincipalRow.id, PrincipalRow.role, PrincipalRow.name, PrincipalRow.public_key).where(
-            PrincipalRow.token_hash == _hash(token)
-        )
-    ).one_or_none()
+    row = session.execute(BY_TOKEN, {"token_hash": _hash(token)}).one_or_none()
     if row is None:
         raise UnauthenticatedError("The token is not enrolled; ask the operator for a new one.")
     return Caller(id=row.id, role=Role(row.role), name=row.name, public_key=row.public_key)

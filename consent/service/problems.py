@@ -20,7 +20,7 @@ STATUS: tuple[tuple[type[ConsentError], int], ...] = (
     (errors.ConflictError, 409),
     (errors.LogConflictError, 409),
 )
-FIELD = re.compile(r"^[a-z_]{1,32}$")
+FIELD = re.compile(r"[a-z_]{1,32}")
 MAX_PLACES = 5
 
 
@@ -60,4 +60,4 @@ def on_http_error(_request: Request, error: Exception) -> Response:
 
 def _place(location: tuple[int | str, ...], kind: str) -> str:
     known = location[:-1] if kind == "extra_forbidden" else location
-    return ".".join(str(part) for part in known if isinstance(part, int) or FIELD.match(part))
+    return ".".join(str(part) for part in known if isinstance(part, int) or FIELD.fullmatch(part))

@@ -1,0 +1,65 @@
+"""What a verification found, as values, lines and JSON."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+SAME_PLACE = (
+    "The verifier key lay beside the log: this proves that the log is consistent with itself, not who "
+    "signed it. Pass --vkey with a key from somebody you trust."
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that does not hold: what, in which file, at which entry, and why."""
+
+    what: str
+    file: str
+    entry: int | None
+    why: str
+
+    def line(self) -> str:
+        """Return the finding as one line."""
+        place = self.file if self.entry is None else f"{self.file}, entry {self.entry}"
+        return f"MISMATCH {self.what} ({place}): {self.why}"
+
+
+@dataclass
+class Report:
+    """What was verified, and everything that did not hold."""
+
+    origin: str | None = None
+    size: int | None = None
+    root: str | None = None
+    since: int | None = None
+    key_from_same_place: bool = False
+    openings: int = 0
+    withheld: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def verified(self) -> bool:
+        """Whether everything held."""
+        return not self.findings
+
+    def add(self, what: str, file: str, why: str, *, entry: int | None = None) -> None:
+        """Note what does not hold."""
+        self.findings.append(Finding(what, file, entry, why))
+
+    def lines(self) -> Iterator[str]:
+        """Say it in lines: findings first, then what was looked at, then the verdict."""
+        yield from (finding.line() for finding in self.findings)
+        if self.origin is not None:
+            yield f"log {self.origin}, {self.size} entries, root {self.root}"
+            yield f"openings: {self.openings} checked, {self.withheld} withheld"
+        if self.since is not None and self.verified:
+            yield f"the log extends the earlier checkpoint of {self.since} entries"
+        if self.key_from_same_place:
+            yield SAME_PLACE
+        yield "VERIFIED" if self.verified else f"NOT VERIFIED: {len(self.findings)} findings"
+
+
+def report_json(report: Report) -> str:
+    """Write a report as JSON."""
+    return json.dumps({"verified": report.verified, **asdict(report)}, indent=2) + "\n"
