@@ -10,7 +10,7 @@ from client.decisions.gate import ConsentGate
 from client.decisions.holdout import Holdout
 from client.decisions.journal import DecisionJournal
 from client.decisions.lift import Lift, measure_lift
-from client.decisions.policy import DecisionPolicy, EpsilonGreedy, FrequencyCap, QuietHours, Softmax
+from client.decisions.policy import DecisionPolicy, EpsilonGreedy, Exploration, FrequencyCap, QuietHours, Softmax
 from client.decisions.record import CandidateTrace, NextAction
 from client.decisions.switch import KillSwitch
 
@@ -25,6 +25,7 @@ __all__ = [
     "DecisionPolicy",
     "EligibilityRule",
     "EpsilonGreedy",
+    "Exploration",
     "FrequencyCap",
     "Holdout",
     "KillSwitch",

@@ -31,7 +31,8 @@ class DecisionJournal:
         self._connection = connection or duckdb.connect()
         self._connection.execute(_SCHEMA)
 
-    def __len__(self) -> int:
+    def count(self) -> int:
+        """Return how many decisions are written down."""
         return int(self._connection.execute("SELECT count(*) FROM decisions").fetchall()[0][0])
 
     def append(self, decisions: Sequence[NextAction]) -> None:
