@@ -17,7 +17,16 @@ from consent.log.merkle import Frontier, leaf_hash, root_hash
 from consent.log.note import Checkpoint, open_checkpoint, sign_checkpoint, verifier_key
 from consent.log.openings import OpeningsFolder
 from consent.log.store import StoredEntry, entries, read_head
-from consent.log.tiles import ENTRIES, TILE_WIDTH, decode_bundle, decode_tile, encode_bundle, index_path, tile_path
+from consent.log.tiles import (
+    ENTRIES,
+    TILE_WIDTH,
+    decode_bundle,
+    decode_tile,
+    encode_bundle,
+    index_path,
+    layout,
+    tile_path,
+)
 from consent.store.database import Database
 
 CHECKPOINT = "checkpoint"
