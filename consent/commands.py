@@ -1,5 +1,6 @@
 """What `confide consent` and `confide audit` do."""
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,7 @@ def serve() -> None:
         app = create_app(settings)
     except (ConsentError, OSError) as error:
         _stop(error)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     uvicorn.run(app, host=settings.host, port=settings.port, access_log=False, log_level="warning")
 
 

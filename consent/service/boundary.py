@@ -7,11 +7,11 @@ import time
 import traceback
 from typing import Any
 
-import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from consent.errors import TooLargeError
 from consent.service import problems
+from consent.service.logbook import logbook
 
 UNMATCHED = "unmatched"
 
@@ -22,7 +22,7 @@ class Boundary:
     def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
-        self._log = structlog.get_logger("consent")
+        self._log = logbook()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""

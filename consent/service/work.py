@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-import structlog
 from sqlalchemy.orm import Session
 
 from consent.errors import LogError
 from consent.log.publisher import Publisher
 from consent.log.store import Payload, RandomBytes, append, read_head
 from consent.service.keys import Keyring
+from consent.service.logbook import logbook
 from consent.store.database import Database
 from consent.wire import Role
 
@@ -120,4 +120,4 @@ class Workplace:
             self.healthy = True
         except (LogError, OSError) as error:
             self.healthy = False
-            structlog.get_logger("consent").error("publishing_failed", fault=type(error).__name__)
+            logbook().error("publishing_failed", fault=type(error).__name__)
