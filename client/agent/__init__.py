@@ -1,0 +1,19 @@
+"""The brand agent: the only code that touches customers' rows, and the brand's point of enforcement."""
+
+from client.agent.agent import BrandAgent, BrandIdentity, CustomerSource, TrustAnchors
+from client.agent.ledger import BrandLedger
+from client.agent.models import ModelStore
+from client.agent.policy import BrandPolicy, PurposePolicy
+from client.agent.pseudonyms import Pseudonymizer
+
+__all__ = [
+    "BrandAgent",
+    "BrandIdentity",
+    "BrandLedger",
+    "BrandPolicy",
+    "CustomerSource",
+    "ModelStore",
+    "Pseudonymizer",
+    "PurposePolicy",
+    "TrustAnchors",
+]

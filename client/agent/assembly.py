@@ -1,0 +1,66 @@
+"""Putting one brand's agent together from its folder, its trust anchors and its ports."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from client.agent.agent import BrandAgent
+from client.agent.checks import BrandIdentity, TrustAnchors
+from client.agent.cohort import CohortGate, CustomerSource
+from client.agent.consent_desk import ConsentDesk
+from client.agent.keyring import AgentKeys
+from client.agent.ledger import BrandLedger
+from client.agent.models import ModelStore
+from client.agent.policy import BrandPolicy
+from client.agent.pseudonyms import Pseudonymizer
+from consent.client import ConsentClient
+from privacy.aggregation import OpenMasker
+from privacy.randomness import NoiseSource, SystemNoise
+
+LEDGER = "ledger.db"
+MODELS = "models"
+
+
+def utc_now() -> datetime:
+    """Return the time with its zone."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class AgentParts:
+    """An agent with the parts that its operator also uses directly."""
+
+    agent: BrandAgent
+    desk: ConsentDesk
+    keys: AgentKeys
+    pseudonymizer: Pseudonymizer
+
+
+def assemble_agent(
+    *,
+    brand: str,
+    folder: Path,
+    anchors: TrustAnchors,
+    policy: BrandPolicy,
+    consent: ConsentClient,
+    customers: CustomerSource,
+    noise: NoiseSource | None = None,
+    clock: Callable[[], datetime] = utc_now,
+) -> AgentParts:
+    """Return the agent of a brand; keys and ledger in `folder` are created on the first start."""
+    keys = AgentKeys.open(folder)
+    pseudonymizer = Pseudonymizer(keys.pseudonym)
+    desk = ConsentDesk(brand, consent, pseudonymizer)
+    agent = BrandAgent(
+        identity=BrandIdentity(brand, keys.signing),
+        anchors=anchors,
+        policy=policy,
+        ledger=BrandLedger(folder / LEDGER),
+        cohorts=CohortGate(pseudonymizer, desk, customers),
+        models=ModelStore(folder / MODELS),
+        noise=noise or SystemNoise(),
+        masker=OpenMasker(),
+        clock=clock,
+    )
+    return AgentParts(agent, desk, keys, pseudonymizer)

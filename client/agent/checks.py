@@ -1,0 +1,152 @@
+"""What an agent checks in a round before it opens any data; the first failure refuses the round."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from client.errors import ManifestRefusalError, StaleRoundError
+from client.port import Arrays, ModelDelivery, RoundRequest
+from consent.contract import (
+    Participant,
+    Phase,
+    RoundManifest,
+    RoundRelease,
+    Signed,
+    SigningKey,
+    SnapshotHead,
+    TaskSpec,
+)
+from consent.contract.plan import solver_for
+from consent.errors import SignatureError
+from privacy.errors import PrivacyError
+from privacy.mechanisms import GridGaussian
+from privacy.solvers import AcceleratedAdditive, Query
+from privacy.vectors import arrays_digest
+
+
+@dataclass(frozen=True)
+class BrandIdentity:
+    """Who the agent is: the brand's name and the key under which it is enrolled."""
+
+    brand: str
+    key: SigningKey
+
+
+@dataclass(frozen=True)
+class TrustAnchors:
+    """The two public keys that an agent believes, installed by the brand.
+
+    Args:
+        coordinator: signs manifests and releases.
+        consent_service: signs snapshots.
+    """
+
+    coordinator: str
+    consent_service: str
+
+
+@dataclass(frozen=True)
+class CheckedRound:
+    """A round whose signatures, digests, participants and mechanism were found right."""
+
+    task: TaskSpec
+    manifest: RoundManifest
+    own: Participant
+    snapshot: SnapshotHead
+    query: Query
+    solver: AcceleratedAdditive
+    mechanism: GridGaussian
+
+
+def check_round(request: RoundRequest, identity: BrandIdentity, anchors: TrustAnchors) -> CheckedRound:
+    """Return the round that a request asks for.
+
+    Raises:
+        ManifestRefusalError: it is malformed, not signed by the enrolled coordinator, not for this brand or
+            this model, or asks for less noise than the task's plan.
+    """
+    task, manifest = _parse(request, anchors)
+    own = manifest.participant(identity.brand)
+    if own is None or own.key != identity.key.public_key:
+        raise ManifestRefusalError("The manifest does not name this brand under its enrolled key.")
+    if manifest.task != task.digest() or manifest.purpose != task.purpose:
+        raise ManifestRefusalError("The manifest is for another task or purpose than the one that came along.")
+    if manifest.model != arrays_digest(request.arrays):
+        raise ManifestRefusalError("The arrays are not those of the manifest's model digest.")
+    snapshot = _own_snapshot(own, manifest, anchors)
+    solver = solver_for(task)
+    query, mechanism = _plan(request.arrays, manifest, solver)
+    return CheckedRound(task, manifest, own, snapshot, query, solver, mechanism)
+
+
+def check_time(checked: CheckedRound, now: datetime) -> None:
+    """Refuse a round that is over, or whose snapshot is too old.
+
+    Raises:
+        StaleRoundError: open the round anew.
+    """
+    if not now <= min(checked.manifest.not_after, checked.snapshot.not_after):
+        raise StaleRoundError("The round or its snapshot has expired; open the round anew.")
+
+
+def check_delivery(delivery: ModelDelivery, anchors: TrustAnchors) -> tuple[TaskSpec, RoundRelease]:
+    """Return the task and release of a delivered model.
+
+    Raises:
+        ManifestRefusalError: it is malformed, not signed by the enrolled coordinator, or of other arrays.
+    """
+    try:
+        task = TaskSpec.model_validate_json(delivery.task)
+        signed = Signed[RoundRelease].model_validate_json(delivery.release)
+        release = signed.verify(anchors.coordinator)
+    except (ValidationError, SignatureError):
+        raise ManifestRefusalError("The model's release is malformed or not the coordinator's.") from None
+    if release.model_after != arrays_digest(delivery.arrays):
+        raise ManifestRefusalError("The model's arrays are not those that were released.")
+    if release.purpose != task.purpose:
+        raise ManifestRefusalError("The model was released for another purpose than the task's.")
+    return task, release
+
+
+def _parse(request: RoundRequest, anchors: TrustAnchors) -> tuple[TaskSpec, RoundManifest]:
+    try:
+        task = TaskSpec.model_validate_json(request.task)
+        signed = Signed[RoundManifest].model_validate_json(request.manifest)
+        return task, signed.verify(anchors.coordinator)
+    except ValidationError:
+        raise ManifestRefusalError("The task or manifest is malformed; check both sides' versions.") from None
+    except SignatureError as error:
+        raise ManifestRefusalError(str(error)) from None
+
+
+def _own_snapshot(own: Participant, manifest: RoundManifest, anchors: TrustAnchors) -> SnapshotHead:
+    try:
+        head = own.snapshot.verify(anchors.consent_service)
+    except SignatureError as error:
+        raise ManifestRefusalError(str(error)) from None
+    if (head.brand, head.purpose) != (own.brand, manifest.purpose):
+        raise ManifestRefusalError("The manifest carries the snapshot of another brand or purpose.")
+    return head
+
+
+def _plan(arrays: Arrays, manifest: RoundManifest, solver: AcceleratedAdditive) -> tuple[Query, GridGaussian]:
+    """Return the query and the noise of the round, both by the task's plan and never by the manifest's word."""
+    try:
+        query = Query.from_arrays(arrays)
+        mechanism = solver.mechanism(query.marginals)
+    except PrivacyError as error:
+        raise ManifestRefusalError(str(error)) from None
+    first = query.marginals is None
+    if first != (manifest.round == 0) or (manifest.phase is Phase.MARGINALS) != first:
+        raise ManifestRefusalError("The manifest's phase does not fit its round and arrays.")
+    if manifest.round >= solver.total_rounds:
+        raise ManifestRefusalError(f"The task has {solver.total_rounds} rounds; round {manifest.round} is over.")
+    asked = manifest.mechanism
+    if (asked.sensitivity, asked.noise_multiplier, asked.grid) != (
+        mechanism.sensitivity,
+        mechanism.noise_multiplier,
+        mechanism.grid,
+    ):
+        raise ManifestRefusalError("The manifest's noise is not that of the task's plan.")
+    return query, mechanism

@@ -1,0 +1,166 @@
+"""What `confide demo` and `confide simulate` do."""
+
+import json as json_format
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from client.errors import ClientError
+from consent.errors import ConsentError
+from consent.log.folder import write_atomically
+from privacy.errors import PrivacyError
+from server.errors import ServerError
+from simulations.errors import InputError, SimulationError
+from simulations.noise import NO_GUARANTEE
+from simulations.quiet import quiet_libraries
+from simulations.simulate import (
+    SeedResult,
+    SimulateOptions,
+    check_options,
+    document,
+    open_folder,
+    run_seed,
+)
+from simulations.split import Split
+from simulations.tables import LabelledTable, read_table
+
+BAD_INPUT, FAILED = 2, 1
+RunsDir = Annotated[Path, typer.Option(help="Folder that runs are kept in.")]
+RunId = Annotated[str | None, typer.Option(help="Name of the run; one that was stopped goes on where it was.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file as JSON.")]
+NoiseSeed = Annotated[
+    int | None, typer.Option(help="Draw noise from a seed: repeatable, and WITHOUT any privacy guarantee.")
+]
+
+
+def simulate(
+    csv: Annotated[Path, typer.Option(help="CSV file with a header, one customer a row.")],
+    target: Annotated[str, typer.Option(help="Column to predict; it must have two values.")],
+    drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; may be given again.")] = None,
+    brands: Annotated[int, typer.Option(help="Number of brands.")] = 5,
+    split: Annotated[Split, typer.Option(help="How customers fall to brands.")] = Split.IID,
+    epsilon: Annotated[float, typer.Option(help="Epsilon per customer, over all rounds.")] = 1.0,
+    delta: Annotated[float, typer.Option(help="Delta of the guarantee.")] = 1e-6,
+    seeds: Annotated[int, typer.Option(help="How many splits to run.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Gradient rounds; one round of marginals comes before.")] = 40,
+    minimum_cohort: Annotated[int, typer.Option(help="Fewest customers a brand may train on.")] = 50,
+    noise_seed: NoiseSeed = None,
+    runs: RunsDir = Path("runs"),
+    run_id: RunId = None,
+    json: JsonFile = None,
+) -> None:
+    """Deal a labelled customer table out to brands and train across them, as deployed."""
+    options = SimulateOptions(
+        csv, target, tuple(drop or ()), brands, split, epsilon, delta, seeds, rounds, minimum_cohort, noise_seed
+    )
+    name = run_id or f"simulate-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    console = Console()
+    with _sentences(name):
+        _check_output(json)
+        table = read_table(csv, target=target, drop=options.drop)
+        check_options(options, table)
+        folder = _run_folder(runs, name)
+        open_folder(folder, options)
+        quiet_libraries()
+        _describe(console, table, folder)
+        results = _run_seeds(options, table, folder)
+        _print_results(console, options, results)
+        if json is not None:
+            write_atomically(json, json_format.dumps(document(options, results), indent=2).encode() + b"\n")
+
+
+def _run_seeds(options: SimulateOptions, table: LabelledTable, folder: Path) -> list[SeedResult]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epsilon {task.fields[epsilon]:.3f}"),
+        TimeElapsedColumn(),
+    )
+    results = []
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        for seed in range(options.seeds):
+            bar = progress.add_task(f"seed {seed}", total=options.rounds + 1, epsilon=0.0)
+            results.append(
+                run_seed(options, table, seed, folder=folder / f"seed-{seed}", tell=_teller(progress, bar))
+            )
+    return results
+
+
+def _teller(progress: Progress, bar: int) -> Callable[[int, int, float], None]:
+    def tell(_seed: int, round_number: int, epsilon: float) -> None:
+        progress.update(progress.task_ids[bar], completed=round_number + 1, epsilon=epsilon)
+
+    return tell
+
+
+def _describe(console: Console, table: LabelledTable, folder: Path) -> None:
+    console.print(f"run {folder.name} in {folder}; the same --run-id goes on with it", highlight=False)
+    console.print(
+        f"{len(table.customers)} customers, {len(table.features)} features; the target is {table.positive!r}. "
+        "Types, bounds and levels are read off the file and taken as public; a deployed task declares them.",
+        highlight=False,
+    )
+    for reason in table.ignored:
+        console.print(f"left out: {reason}", highlight=False, markup=False)
+
+
+def _print_results(console: Console, options: SimulateOptions, results: list[SeedResult]) -> None:
+    found = document(options, results)
+    table = Table(title=f"Held-out AUC, {options.seeds} seeds, {options.split} split")
+    for heading in ("brand", "customers", "AUC"):
+        table.add_column(heading, justify="left" if heading == "brand" else "right")
+    for brand in found["brands"]:
+        score = "-" if brand["auc"] is None else f"{brand['auc']:.4f}"
+        table.add_row(brand["name"], str(brand["customers"]), score)
+    table.add_section()
+    table.add_row("all brands", "", f"{found['auc']:.4f} ± {found['auc_std']:.4f}")
+    console.print(table)
+    guarantee = NO_GUARANTEE if options.noise_seed is not None else "Noise came from the system's CSPRNG."
+    console.print(
+        f"epsilon {found['epsilon']:.4f} at delta {options.delta:g}, per customer at one brand, over all "
+        f"{found['rounds']} rounds. {guarantee}",
+        highlight=False,
+    )
+    last = results[-1].log
+    verdict = "verified" if last.verified else "NOT VERIFIED"
+    console.print(f"log: {last.size} entries, {verdict}; confide audit verify {last.path} --vkey {last.vkey}")
+
+
+def _run_folder(runs: Path, name: str) -> Path:
+    if not name or name.startswith(".") or not all(part.isalnum() or part in "-_." for part in name):
+        raise InputError(f"A run id has letters, digits, dots, dashes and underscores only, not {name!r}.")
+    return runs / name
+
+
+def _check_output(json: Path | None) -> None:
+    if json is not None and not json.absolute().parent.is_dir():
+        raise InputError(f"There is no folder {json.absolute().parent} to write {json.name} into; create it.")
+
+
+@contextmanager
+def _sentences(run_id: str) -> Iterator[None]:
+    """Turn every error that was raised on purpose into one sentence and an exit code."""
+    try:
+        yield
+    except InputError as error:
+        _stop(str(error), BAD_INPUT)
+    except (SimulationError, ServerError, ClientError, ConsentError, PrivacyError) as error:
+        _stop(f"{error} Go on with --run-id {run_id}.", FAILED)
+
+
+def _stop(sentence: str, code: int) -> NoReturn:
+    typer.echo(sentence, err=True)
+    sys.exit(code)
+
+
+def demo() -> None:
+    """Run five synthetic brands from events and opt-ins to a shared private model and decisions."""
