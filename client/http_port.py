@@ -1,0 +1,71 @@
+"""The agent over its local address, as the Flower relay reaches it."""
+
+import httpx
+import numpy as np
+from pydantic import ValidationError
+
+from client.errors import RefusalError
+from client.port import Hello, ModelDelivery, RoundReply, RoundRequest
+from client.wire import HelloAnswer, ModelBody, RefusalAnswer, RoundAnswer, RoundBody, encode
+
+TIMEOUT_SECONDS = 600.0
+"""An agent may train for minutes before it answers."""
+
+
+class AgentUnreachableError(RefusalError):
+    """The agent does not answer, so nothing of the brand takes part."""
+
+    code = "agent_unreachable"
+
+
+class RemoteRefusalError(RefusalError):
+    """The agent refused; `code` is its own."""
+
+    def __init__(self, answer: RefusalAnswer) -> None:
+        super().__init__(answer.detail)
+        self.code = answer.error
+
+
+class AgentOverHttp:
+    """An `AgentPort` that speaks to `confide agent serve`.
+
+    Args:
+        base_url: the agent's address, on this machine.
+        token: what the agent expects of its relay.
+    """
+
+    def __init__(self, base_url: str, token: str) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT_SECONDS)
+
+    def hello(self) -> Hello:
+        """Say which brand this is."""
+        answer = HelloAnswer.model_validate_json(self._call("GET", "/v1/hello", None))
+        return Hello(brand=answer.brand, key=answer.key)
+
+    def release(self, request: RoundRequest) -> RoundReply:
+        """Take part in a round, or refuse."""
+        body = RoundBody(task=request.task, manifest=request.manifest, arrays=encode(request.arrays))
+        answer = RoundAnswer.model_validate_json(self._call("POST", "/v1/rounds", body.model_dump_json()))
+        return RoundReply(attestation=answer.attestation, total=answer.total.decode().astype(np.int64))
+
+    def install(self, delivery: ModelDelivery) -> None:
+        """Keep a finished model for decisions, or refuse it."""
+        body = ModelBody(task=delivery.task, release=delivery.release, arrays=encode(delivery.arrays))
+        self._call("POST", "/v1/models", body.model_dump_json())
+
+    def _call(self, method: str, path: str, content: str | None) -> bytes:
+        try:
+            response = self._http.request(method, path, content=content)
+        except httpx.TransportError as error:
+            raise AgentUnreachableError(
+                f"The brand agent does not answer ({type(error).__name__}); check that it runs."
+            ) from None
+        if response.is_success:
+            return response.content
+        try:
+            raise RemoteRefusalError(RefusalAnswer.model_validate_json(response.content))
+        except ValidationError:
+            raise AgentUnreachableError(
+                f"The brand agent answered {response.status_code} in a form that is not its own."
+            ) from None
