@@ -38,10 +38,10 @@ class Boundary:
             await send(message)
 
         try:
-            await self._app(scope, _capped(receive, self._max_body_bytes), noting)
+            body = await _read(receive, self._max_body_bytes)
+            await self._app(scope, _given(body, receive), noting)
         except TooLargeError as error:
-            if not status:
-                await problems.answer(error)(scope, receive, noting)
+            await problems.answer(error)(scope, receive, noting)
         except Exception as error:
             self._log.error("request_failed", fault=type(error).__name__, at=_frames(error))
             if not status:
@@ -59,18 +59,26 @@ class Boundary:
         )
 
 
-def _capped(receive: Receive, limit: int) -> Receive:
-    seen = 0
-
-    async def capped() -> Message:
-        nonlocal seen
+async def _read(receive: Receive, limit: int) -> bytes:
+    """Read the whole body, or as much of it as shows that it is too large."""
+    body = b""
+    while True:
         message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:
+        body += message.get("body", b"")
+        if len(body) > limit:
             raise TooLargeError(f"The request is larger than {limit} bytes; send smaller batches.")
-        return message
+        if not message.get("more_body", False):
+            return body
 
-    return capped
+
+def _given(body: bytes, receive: Receive) -> Receive:
+    """Hand out a body that was already read, then whatever follows."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def given() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return given
 
 
 def _frames(error: BaseException) -> list[Any]:

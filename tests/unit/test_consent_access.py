@@ -1,0 +1,209 @@
+"""Who is let in where, and that nothing of what was sent comes back or is written down."""
+
+import hashlib
+import json
+import logging
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+
+from consent import errors
+from consent.client import ConsentClient
+from consent.contract import Act, DecisionQuery
+from consent.service.routes import ROUTERS
+from consent.wire import Role
+
+PURPOSE = "conversion"
+CANARY = hashlib.sha256(b"canary").hexdigest()
+OPEN = {"/healthz", "/v1/log/{path:path}"}
+ALLOWED = {
+    "/v1/principals": {Role.OPERATOR},
+    "/v1/purposes": {Role.OPERATOR},
+    "/v1/notices": {Role.OPERATOR, Role.OFFICER},
+    "/v1/choices": {Role.BRAND},
+    "/v1/decisions": {Role.BRAND},
+    "/v1/snapshots": {Role.COORDINATOR},
+    "/v1/snapshots/current": {Role.BRAND},
+    "/v1/tasks": {Role.OFFICER},
+    "/v1/rounds": {Role.COORDINATOR},
+    "/v1/releases": {Role.COORDINATOR},
+    "/v1/runs/{run_id}": {Role.OFFICER, Role.COORDINATOR},
+    "/v1/brands/{brand}/coverage": {Role.OFFICER, Role.BRAND},
+    "/v1/brands/{brand}/budgets": {Role.OFFICER, Role.BRAND, Role.COORDINATOR},
+    "/v1/subjects/participation": {Role.OFFICER, Role.BRAND},
+    "/v1/keys": set(Role),
+}
+ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+GUARDED = [route for route in ROUTES if route.path not in OPEN]
+
+
+def send(world: Any, route: APIRoute, token: str | None) -> httpx.Response:
+    (method,) = route.methods
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    path = route.path.format(run_id="run", brand="acme")
+    response: httpx.Response = world.http.request(method, path, headers=headers, json={})
+    return response
+
+
+def test_every_route_is_open_on_purpose_or_names_its_roles() -> None:
+    assert {route.path for route in GUARDED} == set(ALLOWED)
+
+
+@pytest.mark.parametrize("route", GUARDED, ids=lambda route: route.path)
+def test_no_route_without_a_token_or_with_a_wrong_one(consent_world: Any, route: APIRoute) -> None:
+    for token in (None, "wrong", ""):
+        response = send(consent_world, route, token)
+        assert (response.status_code, response.json()["error"]) == (401, "unauthenticated")
+
+
+def test_every_route_refuses_the_roles_that_it_does_not_name(consent_world: Any) -> None:
+    clients = {role: consent_world.enrol(role, f"a-{role.value}") for role in Role}
+    assert clients
+    for route in GUARDED:
+        for role in Role:
+            status = send(consent_world, route, consent_world.tokens[f"a-{role.value}"]).status_code
+            assert (status == 403) == (role not in ALLOWED[route.path]), (route.path, role)
+
+
+def test_one_brand_does_not_see_that_another_exists(consent_world: Any) -> None:
+    consent_world.record("acme", Act.GRANT, CANARY)
+    consent_world.coordinator.seal_snapshots(PURPOSE, ["acme"])
+    spy: ConsentClient = consent_world.brand("spy")
+    attempts = {
+        "record": lambda: spy.record([consent_world.choice("acme", CANARY, Act.WITHDRAW)], idempotency_key="spy"),
+        "decide": lambda: spy.decide([DecisionQuery(brand="acme", subject=CANARY, purpose=PURPOSE)]),
+        "snapshot": lambda: spy.current_snapshot(PURPOSE),
+        "coverage": lambda: spy.coverage("acme"),
+        "budgets": lambda: spy.budgets("acme"),
+        "participation": lambda: spy.participation("acme", CANARY),
+    }
+    for name, attempt in attempts.items():
+        with pytest.raises(errors.NotFoundError) as caught:
+            attempt()
+        assert caught.value.code == "not_found", name
+    assert spy.decide([DecisionQuery(brand="spy", subject=CANARY, purpose=PURPOSE)])[0].allowed is False
+    assert consent_world.brand("acme").current_snapshot(PURPOSE).members == (CANARY,)
+
+
+def test_a_brand_that_exists_and_one_that_does_not_answer_alike(consent_world: Any) -> None:
+    consent_world.record("acme", Act.GRANT, CANARY)
+    answers = []
+    for brand in ("acme", "nobody"):
+        with pytest.raises(errors.NotFoundError) as caught:
+            consent_world.brand("spy").coverage(brand)
+        answers.append(str(caught.value))
+    assert answers[0] == answers[1]
+
+
+def test_a_renewed_token_replaces_the_old_one(consent_world: Any) -> None:
+    old = consent_world.brand("acme")
+    consent_world.operator.enrol(Role.BRAND, "acme", consent_world.keys["acme"].public_key)
+    with pytest.raises(errors.UnauthenticatedError):
+        old.coverage("acme")
+
+
+def test_who_signs_brings_a_key(consent_world: Any) -> None:
+    with pytest.raises(errors.InvalidRequestError):
+        consent_world.operator.enrol(Role.BRAND, "acme")
+
+
+BAD_BODIES = [
+    {"idempotency_key": "k", "choices": [{"brand": "acme", "subject": CANARY, "act": CANARY}]},
+    {"idempotency_key": "k", "choices": [{"brand": "acme", "subject": f"{CANARY}0", "act": "grant"}]},
+    {"idempotency_key": "k", "choices": [{"brand": "acme", "subject": CANARY, CANARY: 1}]},
+    {"idempotency_key": "k", "choices": [{"brand": "acme", "subject": CANARY, "act": "grant", "canary": 1}]},
+    {CANARY: CANARY},
+    [CANARY],
+    CANARY,
+]
+
+
+@pytest.mark.parametrize("body", BAD_BODIES, ids=range(len(BAD_BODIES)))
+def test_a_refusal_never_repeats_what_was_sent(consent_world: Any, body: object) -> None:
+    consent_world.brand("acme")
+    headers = {"Authorization": f"Bearer {consent_world.tokens['acme']}"}
+    response = consent_world.http.post("/v1/choices", json=body, headers=headers)
+    assert (response.status_code, response.json()["error"]) == (422, "invalid_request")
+    assert "canary" not in response.text
+    assert CANARY not in response.text
+
+
+def test_no_identifier_is_ever_logged(consent_world: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="confide.consent")
+    consent_world.record("acme", Act.GRANT, CANARY)
+    acme = consent_world.brand("acme")
+    acme.decide([DecisionQuery(brand="acme", subject=CANARY, purpose=PURPOSE)])
+    acme.participation("acme", CANARY)
+    with pytest.raises(errors.UnknownNoticeError):
+        acme.record(
+            [consent_world.choice("acme", CANARY, Act.GRANT).model_copy(update={"notice": None})],
+            idempotency_key=CANARY,
+        )
+    consent_world.http.get(f"/{CANARY}?subject={CANARY}")
+    consent_world.http.get(f"/v1/runs/{CANARY}")
+    lines = [record.getMessage() for record in caplog.records if record.name == "confide.consent"]
+    assert {json.loads(line)["route"] for line in lines} >= {"/v1/choices", "/v1/decisions", "unmatched"}
+    assert CANARY not in "\n".join(lines)
+
+
+def test_a_fault_says_nothing_of_what_was_sent(
+    consent_world: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(f"row of {CANARY}")
+
+    acme = consent_world.brand("acme")
+    monkeypatch.setattr("consent.service.routes.decisions.decisions.decide", fail)
+    with pytest.raises(errors.UnavailableError) as caught:
+        acme.decide([DecisionQuery(brand="acme", subject=CANARY, purpose=PURPOSE)])
+    assert CANARY not in str(caught.value)
+    assert "RuntimeError" in caplog.text
+    assert CANARY not in caplog.text
+
+
+def test_a_body_over_the_cap_is_refused(consent_worlds: Any) -> None:
+    world = consent_worlds(max_body_bytes=2_000)
+    headers = {"Authorization": "Bearer anything"}
+    response = world.http.post("/v1/choices", content=b"x" * 2_001, headers=headers)
+    assert (response.status_code, response.json()["error"]) == (413, "too_large")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "openings/000000.ndjson",
+        "../snapshot.key",
+        "%2e%2e/log.key",
+        "tile/0/../../../log.key",
+        "..%2Fconsent.db",
+        "tile/0/999",
+        "",
+    ],
+)
+def test_only_the_public_part_of_the_log_is_served(consent_world: Any, path: str) -> None:
+    consent_world.record("acme", Act.GRANT, CANARY)
+    assert consent_world.http.get(f"/v1/log/{path}").status_code == 404
+
+
+def test_the_log_is_served_as_published(consent_world: Any) -> None:
+    consent_world.record("acme", Act.GRANT, CANARY)
+    folder = consent_world.settings.log_dir
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not name.startswith("openings"):
+            assert consent_world.http.get(f"/v1/log/{name}").content == path.read_bytes()
+    assert consent_world.http.get("/healthz").status_code == 200
+
+
+def test_a_log_that_can_not_be_published_turns_health_red(consent_world: Any) -> None:
+    consent_world.brand("acme")
+    folder = consent_world.settings.log_dir
+    kept = (folder / "checkpoint").read_bytes()
+    (folder / "checkpoint").unlink()
+    assert consent_world.record("acme", Act.GRANT, CANARY)
+    assert consent_world.http.get("/healthz").status_code == 503
+    (folder / "checkpoint").write_bytes(kept)
+    consent_world.record("acme", Act.WITHDRAW, CANARY)
+    assert consent_world.http.get("/healthz").status_code == 200
