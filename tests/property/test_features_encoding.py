@@ -59,6 +59,17 @@ def test_log_cells_are_equally_wide_in_ratios_and_symmetric_around_zero() -> Non
     assert encode([-100, -0.001, 0.001, 100], around, 4) == [0, 1, 2, 3]
 
 
+def test_bounds_near_the_largest_float_do_not_overflow() -> None:
+    assert encode(
+        [-1.7e308, -1e307, 1e307, 1.7e308], NumericFeature(name="x", lower=-1.7e308, upper=1.7e308), 4
+    ) == [
+        0,
+        1,
+        2,
+        3,
+    ]
+
+
 @given(levels=st.lists(st.none() | st.sampled_from(["a", "b", "z", ""]), max_size=8))
 def test_unlisted_levels_count_as_missing(levels: list[str | None]) -> None:
     feature = CategoricalFeature(name="x", levels=("a", "b"))
