@@ -24,10 +24,11 @@ from client.port import AgentPort
 from client.relay import build_client_app
 from consent.client import ConsentClient
 from consent.contract import Notice, Purpose, SigningKey, TaskSpec
+from consent.errors import NotFoundError
 from consent.service import create_app, initialise
 from consent.settings import ConsentSettings
 from consent.transport import InProcessTransport
-from consent.wire import Role
+from consent.wire import Role, RunRecord
 from privacy.aggregation import OpenSum
 from privacy.randomness import NoiseSource
 from privacy.solvers import SolverState
@@ -93,6 +94,9 @@ class Federation:
         self._coordinator_key = SigningKey.from_private_bytes(
             read_or_create(folder / COORDINATOR / "coordinator.key", _new_key)
         )
+        self.coordinator = self._principal(
+            Role.COORDINATOR, COORDINATOR, self._coordinator_key.public_key, folder / COORDINATOR
+        )
         self.brands = {name: self._brand(name, source, noise(name)) for name, source in sources.items()}
         self.notices = self._agree()
 
@@ -109,6 +113,17 @@ class Federation:
         grid = LocalGrid(client_app, [{BRAND_KEY: name} for name in self.brands])
         server_app(grid=grid, context=Context(1, 1, {}, RecordDict(), {}))
         return coordinator.folder.load(self.terms.task.total_rounds - 1)
+
+    def record(self, run_id: str) -> RunRecord:
+        """Return what the consent service has of a run; nothing before its first round."""
+        try:
+            return self.coordinator.run(run_id)
+        except NotFoundError:
+            return RunRecord(manifests=(), releases=())
+
+    def states(self, run_id: str) -> RunFolder:
+        """Return the coordinator's folder of a run."""
+        return RunFolder(self.folder / COORDINATOR / run_id)
 
     def close(self) -> None:
         """Close every part."""
@@ -157,22 +172,20 @@ class Federation:
         return notices
 
     def _coordinator(self, run_id: str, observer: Observer) -> Coordinator:
-        folder = self.folder / COORDINATOR
-        consent = self._principal(Role.COORDINATOR, COORDINATOR, self._coordinator_key.public_key, folder)
         protocol = RoundProtocol(
             task=self.terms.task,
             run_id=run_id,
             brands={name: parts.agent.hello().key for name, parts in self.brands.items()},
             key=self._coordinator_key,
-            permissions=consent,
+            permissions=self.coordinator,
             aggregator=OpenSum(),
             round_seconds=ROUND_SECONDS,
             clock=utc_now,
         )
         return Coordinator(
             protocol=protocol,
-            folder=RunFolder(folder / run_id),
-            history=consent.run,
+            folder=self.states(run_id),
+            history=self.coordinator.run,
             observer=observer,
             max_attempts=MAX_ATTEMPTS,
             timeout=ROUND_SECONDS,

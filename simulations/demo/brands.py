@@ -1,0 +1,86 @@
+"""The demo's brands: generated files taken in by each brand's own event store."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from client.agent.consent_desk import CustomerChoice
+from client.agent.sources import EventSource
+from client.events import EventStore
+from client.features import CustomerTable
+from client.identity import IdentityGraph
+from consent.contract import Act, Channel, TaskSpec
+from consent.log.folder import write_atomically
+from simulations.synthetic import FIVE_BRANDS, SyntheticBrand, generate
+
+EVENTS = "events.duckdb"
+INTAKE = "intake.json"
+
+
+@dataclass(frozen=True, eq=False)
+class DemoBrand:
+    """One brand: what was generated, what its event store took in, and its customers as a training source."""
+
+    synthetic: SyntheticBrand
+    store: EventStore
+    graph: IdentityGraph
+    source: EventSource
+    intake: Mapping[str, int]
+
+    def source_table(self, task: TaskSpec) -> CustomerTable:
+        """Return every customer, those set aside included: for the laboratory's own judging."""
+        return EventSource(self.graph, self.synthetic.cutoff).training_table(task)
+
+    def choices(self, notices: Mapping[str, str]) -> Iterator[CustomerChoice]:
+        """Yield what the brand's customers said, in order; `notices` has the hash of each purpose's notice."""
+        with self.synthetic.consents.open() as lines:
+            for line in lines:
+                said = json.loads(line)
+                channel, notice = said.get("channel"), said.get("notice")
+                yield CustomerChoice(
+                    customer=said["customer"],
+                    act=Act(said["act"]),
+                    purpose=said.get("purpose"),
+                    channel=Channel(channel) if channel else None,
+                    notice=notices[notice] if notice and said["act"] == Act.GRANT else None,
+                )
+
+
+def generate_brands(folder: Path, *, seed: int, scale: float) -> list[SyntheticBrand]:
+    """Write all brands' files; the same seed writes the same bytes."""
+    streams = np.random.default_rng(seed).spawn(len(FIVE_BRANDS))
+    return [
+        generate(profile, stream, folder / profile.name / "exports", scale)
+        for profile, stream in zip(FIVE_BRANDS, streams, strict=True)
+    ]
+
+
+def take_in(synthetic: SyntheticBrand, folder: Path) -> DemoBrand:
+    """Take a brand's files into its event store, once."""
+    store = EventStore(folder / EVENTS)
+    report_file = folder / INTAKE
+    if not report_file.exists():
+        write_atomically(report_file, json.dumps(_ingest(store, synthetic)).encode())
+    graph = IdentityGraph(store)
+    graph.refresh()
+    return DemoBrand(
+        synthetic=synthetic,
+        store=store,
+        graph=graph,
+        source=EventSource(graph, synthetic.cutoff, set_aside=synthetic.held_out),
+        intake=json.loads(report_file.read_text()),
+    )
+
+
+def _ingest(store: EventStore, synthetic: SyntheticBrand) -> dict[str, int]:
+    total = {"received": 0, "kept": 0, "duplicates": 0, "rejected": 0}
+    for source, path in synthetic.sources.items():
+        report = store.ingest(path, source)
+        total["received"] += report.received
+        total["kept"] += report.kept
+        total["duplicates"] += report.duplicates
+        total["rejected"] += sum(report.rejected.values())
+    return total
