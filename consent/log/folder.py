@@ -16,13 +16,19 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Create a file that its owner alone can read; one that exists is never overwritten.
+    """Create a file that its owner alone can read, whole or not at all; one that exists is never overwritten.
 
     Raises:
         FileExistsError: it exists.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
+    try:
+        path.hardlink_to(temporary)
+    finally:
+        temporary.unlink()

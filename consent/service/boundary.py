@@ -61,14 +61,14 @@ class Boundary:
 
 async def _read(receive: Receive, limit: int) -> bytes:
     """Read the whole body, or as much of it as shows that it is too large."""
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         body += message.get("body", b"")
         if len(body) > limit:
             raise TooLargeError(f"The request is larger than {limit} bytes; send smaller batches.")
         if not message.get("more_body", False):
-            return body
+            return bytes(body)
 
 
 def _given(body: bytes, receive: Receive) -> Receive:
