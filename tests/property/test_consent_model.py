@@ -77,7 +77,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     assert verify_folder(settings.log_dir).findings == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(STEPS)
 def test_the_service_agrees_with_the_model(
     service: Service, steps: list[tuple[int, list[tuple[str, str, Act]]]]
