@@ -43,8 +43,9 @@ def _figures(result: DemoResult) -> Iterator[ReportFigure]:
         yield _auc_by_round(result)
     if result.scores:
         yield _auc_by_brand(result)
-    if result.rounds and result.spends:
-        yield _budget(result)
+    spend = wording.training_spend(result)
+    if result.rounds and spend is not None and spend.ceiling > 0:
+        yield _budget(result, spend.ceiling)
     if result.coverage:
         yield _coverage(result)
     if any(item.customers for item in result.calibration):
@@ -90,9 +91,7 @@ def _auc_by_brand(result: DemoResult) -> ReportFigure:
     )
 
 
-def _budget(result: DemoResult) -> ReportFigure:
-    spend = wording.training_spend(result)
-    ceiling = spend.ceiling if spend else 0.0
+def _budget(result: DemoResult, ceiling: float) -> ReportFigure:
     last = result.rounds[-1].epsilon
     return _figure(
         "budget",

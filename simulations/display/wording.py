@@ -64,6 +64,8 @@ def used_later(wave: WithdrawalWave) -> tuple[int, ...]:
 
 def spend(item: Spend) -> str:
     """Say what a purpose has cost a customer at most."""
+    if item.ceiling <= 0:
+        return f"epsilon {epsilon(item.epsilon)}; nothing may be spent on it"
     return f"epsilon {epsilon(item.epsilon)} of {item.ceiling:g}, delta {item.delta:g}"
 
 
@@ -119,4 +121,4 @@ def overall(result: DemoResult) -> BrandScore | None:
 
 def training_spend(result: DemoResult) -> Spend | None:
     """Return the spend of the purpose that was trained for: the one that cost most."""
-    return max(result.spends, key=lambda item: item.epsilon, default=None)
+    return max(result.spends, key=lambda item: (item.epsilon, item.ceiling), default=None)

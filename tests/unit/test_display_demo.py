@@ -72,7 +72,7 @@ def demo() -> DemoResult:
             BrandScore("beauty", 560, 0.817, NAN, 0.828),
             BrandScore("all brands", 10645, 0.843, 0.797, 0.849),
         ),
-        spends=(Spend(TRAINING, 3.9961, 4.0, 1e-6), Spend(DECISIONS, 0.0, 1.0, 1e-6)),
+        spends=(Spend(TRAINING, 3.9961, 4.0, 1e-6), Spend(DECISIONS, 0.0, 0.0, 1e-6)),
         withdrawals=(WithdrawalWave(10, 42, tuple(range(11))), WithdrawalWave(25, 17, tuple(range(26)))),
         lift=LiftResult(9612, 1071, 5418, 0.0213, 0.0047, 0.0368, {"frequency-cap": 3127, "quiet-hours": 874}),
         log=LogResult("runs/demo-7f3a/log", "runs/demo-7f3a/log.vkey", 12764, ROOT, verified=True),
@@ -151,7 +151,13 @@ def _numbers(result: DemoResult) -> list[str]:
         for text in (item.name, f"{item.customers:,}", *(f"{v:.3f}" for v in (item.federated, item.pooled)))
     ]
     alone = [f"{item.alone:.3f}" for item in result.scores if not math.isnan(item.alone)]
-    spent = [TRAINING, "epsilon 3.997 of 4,", "delta 1e-06", DECISIONS, "epsilon 0.000 of 1,"]
+    spent = [
+        TRAINING,
+        "epsilon 3.997 of 4,",
+        "delta 1e-06",
+        DECISIONS,
+        "epsilon 0.000; nothing may be spent on it",
+    ]
     left = ["42 customers", "rounds 0-10", "17 customers", "rounds 0-25", "in none since"]
     lift = ["+2.13", "+0.47 to +3.68", "95 %", "9,612", "1,071", "5,418"]
     return [*scores, *alone, *spent, *left, *lift, "12,764", ROOT, "verified", wording.POOLED_NOTE]
