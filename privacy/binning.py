@@ -101,16 +101,18 @@ class _Floor:
 def _ordered_bins(histogram: NDArray[np.float64], floor: _Floor, target: float) -> NDArray[np.int64]:
     """Return the bin of each cell, -1 for none; values fill bins from low to high, missing has its own."""
     bins = np.full(histogram.size, -1, dtype=np.int64)
-    current, start, mass = 0, 0, 0.0
-    for cell in range(histogram.size - 1):
-        mass += histogram[cell]
-        bins[cell] = current
-        if mass >= target and floor.accepts(mass, cell + 1 - start):
-            current, start, mass = current + 1, cell + 1, 0.0
+    starts, mass = [0], 0.0
     values_end = histogram.size - 1
-    if start < values_end and current > 0 and not floor.accepts(mass, values_end - start):
-        bins[start:values_end] = current - 1
-        current -= 1
+    for cell in range(values_end):
+        mass += histogram[cell]
+        if mass >= target and floor.accepts(mass, cell + 1 - starts[-1]):
+            starts.append(cell + 1)
+            mass = 0.0
+    while len(starts) > 1 and not floor.accepts(
+        float(histogram[starts[-1] : values_end].sum()), values_end - starts[-1]
+    ):
+        starts.pop()
+    bins[:values_end] = np.searchsorted(starts, np.arange(values_end), side="right") - 1
     if floor.accepts(histogram[-1], 1):
         bins[-1] = int(bins[:-1].max(initial=-1)) + 1
     return bins
@@ -127,9 +129,7 @@ def _unordered_bins(histogram: NDArray[np.float64], floor: _Floor, _target: floa
     return bins
 
 
-def _vectors(
-    bins: NDArray[np.int64], histogram: NDArray[np.float64], *, ordered: bool
-) -> NDArray[np.float64]:
+def _vectors(bins: NDArray[np.int64], histogram: NDArray[np.float64], *, ordered: bool) -> NDArray[np.float64]:
     """Return a vector per cell, shape (cells, bins), centred under the noisy marginal; zero without a bin."""
     count = int(bins.max(initial=-1)) + 1
     if count < 2:  # noqa: PLR2004 - one bin tells customers apart no more than none

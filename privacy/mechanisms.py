@@ -12,6 +12,9 @@ from privacy.randomness import NoiseSource
 _MAX_STEPS = 2**53
 """Largest magnitude, in grid steps, at which every integer is exact in double precision."""
 
+_MAX_DEVIATION_STEPS = 2**48
+"""Largest standard deviation of the noise, in grid steps: no draw of it leaves the exact integers."""
+
 
 @dataclass(frozen=True)
 class GridGaussian:
@@ -38,6 +41,10 @@ class GridGaussian:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise InvalidContributionError(f"{name} must be positive and finite, got {value}.")
+        if not self.standard_deviation / self.grid <= _MAX_DEVIATION_STEPS:
+            raise InvalidContributionError(
+                "The noise does not fit the grid: it would overflow, and hide nothing; raise epsilon or delta."
+            )
 
     @property
     def standard_deviation(self) -> float:
@@ -65,9 +72,7 @@ class GridGaussian:
         """
         steps = np.rint(exact_sum / self.grid)
         if not np.all(np.abs(steps) < _MAX_STEPS):
-            raise InvalidContributionError(
-                "The sum is not finite or does not fit the grid; nothing is released."
-            )
+            raise InvalidContributionError("The sum is not finite or does not fit the grid; nothing is released.")
         return steps.astype(np.int64)
 
     def from_grid(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -155,6 +155,8 @@ class RoundProtocol:
             raise ReplyRefusedError(f"Brand {word.brand!r} answered a manifest that did not ask it.")
         if word.snapshot_root != asked.snapshot.body.root:
             raise ReplyRefusedError(f"Brand {word.brand!r} used another snapshot than the manifest's.")
+        if total.dtype != np.int64 or total.shape != self._sum_shape(current):
+            raise ReplyRefusedError(f"Brand {word.brand!r} sent a sum of another form than the round's.")
         if word.payload != hashlib.sha256(total.astype("<i8").tobytes()).hexdigest():
             raise ReplyRefusedError(f"Brand {word.brand!r} attests to another sum than it sent.")
         return current.with_reply(Accepted(word.manifest, signed, total))
@@ -186,6 +188,12 @@ class RoundProtocol:
     def commit(self, release: Signed[RoundRelease]) -> None:
         """Have the consent service commit spend and release together."""
         self._permissions.commit_release(release)
+
+    def _sum_shape(self, current: OpenRound) -> tuple[int, ...]:
+        """Return the shape of every brand's sum: as the point's, or that of the marginals before there is one."""
+        if "marginals" in current.arrays:
+            return current.arrays["point"].shape
+        return (self.solver.marginals_length,)
 
     def _attested(self, attestation: str) -> Signed[Attestation]:
         try:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ class RunFolder:
         """Return the state after a released round.
 
         Raises:
-            ResumeError: there is none.
+            ResumeError: there is none, or it can not be read.
         """
         path = self._path(round_number)
         if not path.is_file():
@@ -41,8 +42,14 @@ class RunFolder:
                 f"Round {round_number} was released, but its state is not in the run's folder; "
                 f"restore the folder, or start a run with another id."
             )
-        with np.load(path, allow_pickle=False) as stored:
-            return SolverState.from_arrays({name: stored[name] for name in stored.files})
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return SolverState.from_arrays({name: stored[name] for name in stored.files})
+        except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile):
+            raise ResumeError(
+                f"The state of round {round_number} in the run's folder can not be read; restore the folder, or "
+                f"start a run with another id."
+            ) from None
 
     def _path(self, round_number: int) -> Path:
         return self._folder / f"state-{round_number:04d}.npz"

@@ -186,7 +186,8 @@ def run_seed(
         noise=lambda brand: noise_for(brand, options.noise_seed),
     ) as federation:
         for name, customers in training.items():
-            federation.brands[name].desk.record(_grants(customers, federation.notices[PURPOSE]))
+            grants = _grants(customers, federation.notices[PURPOSE])
+            federation.brands[name].desk.record(grants, occasion="start")
         state = federation.run(f"simulate-{seed}", observer)
         ledgers = [parts.agent.ledger for parts in federation.brands.values()]
         epsilon = max(ledger.epsilon(PURPOSE, options.delta) for ledger in ledgers)

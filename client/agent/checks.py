@@ -72,7 +72,7 @@ def check_round(request: RoundRequest, identity: BrandIdentity, anchors: TrustAn
         raise ManifestRefusalError("The manifest does not name this brand under its enrolled key.")
     if manifest.task != task.digest() or manifest.purpose != task.purpose:
         raise ManifestRefusalError("The manifest is for another task or purpose than the one that came along.")
-    if manifest.model != arrays_digest(request.arrays):
+    if manifest.model != _digest(request.arrays):
         raise ManifestRefusalError("The arrays are not those of the manifest's model digest.")
     snapshot = _own_snapshot(own, manifest, anchors)
     solver = solver_for(task)
@@ -102,11 +102,28 @@ def check_delivery(delivery: ModelDelivery, anchors: TrustAnchors) -> tuple[Task
         release = signed.verify(anchors.coordinator)
     except (ValidationError, SignatureError):
         raise ManifestRefusalError("The model's release is malformed or not the coordinator's.") from None
-    if release.model_after != arrays_digest(delivery.arrays):
+    if release.model_after != _digest(delivery.arrays):
         raise ManifestRefusalError("The model's arrays are not those that were released.")
     if release.purpose != task.purpose:
         raise ManifestRefusalError("The model was released for another purpose than the task's.")
+    if release.round != task.total_rounds - 1:
+        raise ManifestRefusalError("The release is not that of the task's last round; its model is not finished.")
+    _check_model(task, delivery.arrays)
     return task, release
+
+
+def _check_model(task: TaskSpec, arrays: Arrays) -> None:
+    try:
+        solver_for(task).model_from(Query.from_arrays(arrays))
+    except PrivacyError as error:
+        raise ManifestRefusalError(str(error)) from None
+
+
+def _digest(arrays: Arrays) -> str:
+    try:
+        return arrays_digest(arrays)
+    except TypeError as error:
+        raise ManifestRefusalError(str(error)) from None
 
 
 def _parse(request: RoundRequest, anchors: TrustAnchors) -> tuple[TaskSpec, RoundManifest]:
@@ -134,6 +151,7 @@ def _plan(arrays: Arrays, manifest: RoundManifest, solver: AcceleratedAdditive) 
     """Return the query and the noise of the round, both by the task's plan and never by the manifest's word."""
     try:
         query = Query.from_arrays(arrays)
+        solver.check_query(query)
         mechanism = solver.mechanism(query.marginals)
     except PrivacyError as error:
         raise ManifestRefusalError(str(error)) from None

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+from uuid import uuid4
 
 from client.agent.pseudonyms import Pseudonymizer
 from client.errors import StaleRoundError
@@ -34,11 +35,19 @@ class ConsentDesk:
         self._pseudonymizer = pseudonymizer
         self._latest: dict[str, SnapshotView] = {}
 
-    def record(self, choices: Sequence[CustomerChoice]) -> int:
-        """Record choices in order and return how many there were; the same batch twice counts once."""
+    def record(self, choices: Sequence[CustomerChoice], *, occasion: str | None = None) -> int:
+        """Record choices in order and return how many there were.
+
+        Args:
+            choices: what customers said, oldest first.
+            occasion: names when it was said, such as an import; the same choices on the same occasion count
+                once, however often they are sent. Without one every call counts: a customer who withdraws,
+                grants and withdraws again has withdrawn.
+        """
+        occasion = occasion or uuid4().hex
         for batch in _batches(choices):
             said = [self._choice(choice) for choice in batch]
-            content = canonical_json([choice.model_dump(mode="json") for choice in said])
+            content = canonical_json([occasion, *(choice.model_dump(mode="json") for choice in said)])
             self._client.record(said, idempotency_key=hashlib.sha256(content).hexdigest())
         return len(choices)
 

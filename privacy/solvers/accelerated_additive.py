@@ -28,6 +28,10 @@ STEP_AT_SCALE, STEP_SCALE, STEP_RANGE = 8.0, 700.0, (4.0, 60.0)
 
 BASE_RATE_RANGE = (0.005, 0.995)
 
+MAX_MAGNITUDE = 1e12
+"""Largest number in a query, far beyond what a run reaches. With a larger one a customer's logit could
+overflow, and whether the sum is then refused would tell that the customer is in it."""
+
 
 @dataclass(frozen=True)
 class Marginals:
@@ -63,15 +67,18 @@ class Query:
         """Read back what `to_arrays` gave.
 
         Raises:
-            InvalidContributionError: arrays are missing, or hold numbers that are not finite.
+            InvalidContributionError: arrays are missing, or hold numbers that no run reaches.
         """
         try:
             point = np.asarray(arrays["point"], dtype=np.float64)
             query = cls(marginals=_marginals_from_arrays(arrays), point=point)
         except (KeyError, ValueError, TypeError):
             raise InvalidContributionError("The round's arrays are not a query of this solver.") from None
-        if not np.all(np.isfinite(point)):
-            raise InvalidContributionError("The round's point holds numbers that are not finite.")
+        numbers = point if query.marginals is None else np.append(point, query.marginals.total)
+        if not np.all(np.abs(numbers) <= MAX_MAGNITUDE):
+            raise InvalidContributionError("The round's arrays hold numbers that no run reaches.")
+        if query.marginals is not None and query.marginals.noise_shares < 1:
+            raise InvalidContributionError("Released marginals carry the noise of at least one brand.")
         return query
 
 
@@ -188,6 +195,16 @@ class AcceleratedAdditive:
         """Return what every brand is sent for the state's next round."""
         return Query(marginals=state.marginals, point=_look_ahead(state))
 
+    def check_query(self, query: Query) -> None:
+        """Refuse a query that is not one of this task's.
+
+        Raises:
+            InvalidContributionError: its point does not fit its marginals, or the marginals not the task.
+        """
+        expected = 0 if query.marginals is None else self.feature_map(query.marginals).dimension
+        if query.point.shape != (expected,):
+            raise InvalidContributionError("The round's point does not fit its marginals.")
+
     def sum_marginals(self, cells: NDArray[np.int16], labels: NDArray[np.int8]) -> NDArray[np.float64]:
         """Return a brand's round 0 sum: histograms and label sum; one customer moves sqrt(d + 1) of it.
 
@@ -201,9 +218,7 @@ class AcceleratedAdditive:
         ]
         total = np.concatenate([*histograms, [float(labels.sum())]])
         if total.size != self.marginals_length:
-            raise InvalidContributionError(
-                "A cell lies outside its feature's public grid; check the contract."
-            )
+            raise InvalidContributionError("A cell lies outside its feature's public grid; check the contract.")
         return total
 
     def feature_map(self, marginals: Marginals) -> FeatureMap:
@@ -212,7 +227,7 @@ class AcceleratedAdditive:
         Raises:
             InvalidContributionError: the marginals are not those of this task's features.
         """
-        if marginals.total.size != self.marginals_length or not np.all(np.isfinite(marginals.total)):
+        if marginals.total.shape != (self.marginals_length,) or not np.all(np.isfinite(marginals.total)):
             raise InvalidContributionError("The marginals do not belong to this task's features.")
         noise = self.mechanism(None).standard_deviation * math.sqrt(marginals.noise_shares)
         return feature_map(
@@ -247,9 +262,7 @@ class AcceleratedAdditive:
             zeros = np.zeros(self.feature_map(marginals).dimension)
             return SolverState(1, marginals, zeros, zeros, zeros, 0)
         if total.shape != state.weights.shape:
-            raise InvalidContributionError(
-                f"A gradient sum has shape {total.shape}, not {state.weights.shape}."
-            )
+            raise InvalidContributionError(f"A gradient sum has shape {total.shape}, not {state.weights.shape}.")
         step = self._step_size(state.marginals) / self.population(state.marginals)
         weights = _look_ahead(state) - step * total
         in_tail = 2 * state.next_round > self.rounds

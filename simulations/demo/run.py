@@ -80,7 +80,7 @@ def run_demo(options: DemoOptions, folder: Path, progress: Progress) -> DemoResu
     with _brands(options, folder, progress) as brands, _federation(options, task, brands, folder) as federation:
         progress.stage("recording consents")
         for name, brand in brands.items():
-            federation.brands[name].desk.record(list(brand.choices(federation.notices)))
+            federation.brands[name].desk.record(list(brand.choices(federation.notices)), occasion="start")
         tables = {name: brand.synthetic.split(brand.source_table(task)) for name, brand in brands.items()}
         judge = HeldOut(task, {name: held_out for name, (_, held_out) in tables.items()})
         trained_on = _first_cohort(federation, {name: training for name, (training, _) in tables.items()})

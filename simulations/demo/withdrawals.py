@@ -47,7 +47,8 @@ def plan_waves(trained_on: Mapping[str, Sequence[str]], *, seed: int) -> tuple[W
 def withdraw(wave: Wave, brands: Mapping[str, AgentParts], purpose: str) -> None:
     """Record a wave's withdrawals; doing so twice is the same as once."""
     for brand, customers in wave.customers.items():
-        brands[brand].desk.record([CustomerChoice(name, Act.WITHDRAW, purpose=purpose) for name in customers])
+        choices = [CustomerChoice(name, Act.WITHDRAW, purpose=purpose) for name in customers]
+        brands[brand].desk.record(choices, occasion=f"wave-{wave.after_round}")
 
 
 def recorded(waves: Sequence[Wave], federation: Federation, purpose: str) -> tuple[WithdrawalWave, ...]:
