@@ -13,6 +13,7 @@ from consent.contract import canonical_json
 from consent.errors import LogConflictError, LogInconsistentError
 from consent.log.commitments import SALT_BYTES, Opening, commit
 from consent.log.merkle import Frontier, leaf_hash
+from consent.store.bulk import insert_all
 from consent.store.schema import LogEntry, LogHead
 
 RandomBytes = Callable[[int], bytes]
@@ -69,7 +70,7 @@ def append(
         rows.append({"log_index": first + offset, "entry": entry, "salt": salt, "payload": canonical})
     if rows:
         _swap_head(session, first, frontier)
-        session.execute(insert(LogEntry), rows)
+        insert_all(session, LogEntry, rows)
     return range(first, frontier.size)
 
 

@@ -26,8 +26,7 @@ def allow(*roles: Role) -> Callable[[Request], Caller]:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != SCHEME or not token:
             raise UnauthenticatedError("Send the token as `Authorization: Bearer <token>`.")
-        with workplace(request).database.reading() as session:
-            caller = authenticate(session, token.strip())
+        caller = authenticate(workplace(request).database, token.strip())
         if caller.role not in roles:
             raise ForbiddenError(f"A {caller.role.value} may not do this.")
         return caller

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from consent.contract import Act, Choice
@@ -12,8 +12,8 @@ from consent.errors import ConflictError, InvalidRequestError, NotFoundError, Un
 from consent.service.purposes import require_purposes
 from consent.service.standing import Standing, after, granted
 from consent.service.work import Caller, Unit
+from consent.store.bulk import insert_all, upsert_all
 from consent.store.schema import ChoiceRow, CohortRow, IdempotencyRow, NoticeRow, StateRow
-from consent.store.upsert import upsert
 from consent.wire import ChoiceBatch, RecordedChoices
 
 PURPOSE = "purpose"
@@ -116,7 +116,7 @@ def _store(unit: Unit, choices: Sequence[Choice], indices: range) -> None:
                 "recorded_at": unit.now,
             }
         )
-    unit.session.execute(insert(ChoiceRow), rows)
+    insert_all(unit.session, ChoiceRow, rows)
 
 
 def _fold(unit: Unit, brand: str, choices: Sequence[Choice], indices: range) -> None:
@@ -137,13 +137,13 @@ def _fold(unit: Unit, brand: str, choices: Sequence[Choice], indices: range) -> 
         }
         for (kind, scope, subject), standing in sorted(now.items(), key=lambda item: item[0])
     ]
-    upsert(unit.session, StateRow, rows)
+    upsert_all(unit.session, StateRow, rows)
     changed = {
         scope
         for (kind, scope, subject), standing in now.items()
         if kind == PURPOSE and standing.granted != granted(before.get((kind, scope, subject)))
     }
-    upsert(
+    upsert_all(
         unit.session,
         CohortRow,
         [{"brand": brand, "purpose": purpose, "changed_index": indices[-1]} for purpose in sorted(changed)],

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from consent.errors import InvalidRequestError, UnauthenticatedError
 from consent.service.work import Caller, Unit
+from consent.store import Database
 from consent.store.schema import PrincipalRow
 from consent.wire import Enrolment, Role
 
@@ -41,13 +42,14 @@ def enrol(unit: Unit, enrolment: Enrolment) -> str:
     return token
 
 
-def authenticate(session: Session, token: str) -> Caller:
+def authenticate(database: Database, token: str) -> Caller:
     """Return the principal that holds a token.
 
     Raises:
         UnauthenticatedError: nobody does.
     """
-    row = session.execute(BY_TOKEN, {"token_hash": _hash(token)}).one_or_none()
+    with database.engine.connect() as connection:
+        row = connection.execute(BY_TOKEN, {"token_hash": _hash(token)}).one_or_none()
     if row is None:
         raise UnauthenticatedError("The token is not enrolled; ask the operator for a new one.")
     return Caller(id=row.id, role=Role(row.role), name=row.name, public_key=row.public_key)

@@ -7,8 +7,8 @@ from consent.errors import NotFoundError
 from consent.service.principals import brand_keys
 from consent.service.purposes import require_purposes
 from consent.service.work import Unit
+from consent.store.bulk import upsert_all
 from consent.store.schema import ApprovalRow, CeilingRow, TaskRow
-from consent.store.upsert import upsert
 from consent.wire import Approval
 
 
@@ -41,7 +41,7 @@ def approve(unit: Unit, approval: Approval) -> None:
             TaskRow(digest=task.digest(), purpose=task.purpose, body=task.canonical_bytes(), log_index=index)
         )
         unit.session.flush()
-    upsert(
+    upsert_all(
         unit.session,
         ApprovalRow,
         [{"task": task.digest(), "brand": brand, "log_index": index} for brand in brands],
@@ -52,7 +52,7 @@ def approve(unit: Unit, approval: Approval) -> None:
         "delta": task.privacy.delta,
         "log_index": index,
     }
-    upsert(unit.session, CeilingRow, [{"brand": brand, **ceiling} for brand in brands])
+    upsert_all(unit.session, CeilingRow, [{"brand": brand, **ceiling} for brand in brands])
 
 
 def _already(session: Session, approval: Approval) -> bool:

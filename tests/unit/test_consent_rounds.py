@@ -257,9 +257,10 @@ def test_opening_twice_changes_nothing(rounds: Rounds) -> None:
 
 
 def test_a_later_attempt_does_not_reserve_twice(rounds: Rounds) -> None:
-    rounds.open(rounds.manifest())
+    exact = epsilon([NOISE], DELTA)
+    rounds.open(rounds.manifest(epsilon_after=exact))
     before = rounds.world.coordinator.budgets("acme")
-    rounds.open(rounds.manifest(attempt=1))
+    rounds.open(rounds.manifest(attempt=1, epsilon_after=exact))
     assert rounds.world.coordinator.budgets("acme") == before
 
 
