@@ -97,6 +97,12 @@ class DecisionEngine:
         """
         if not len(batch.table):
             return ()
+        with self._journal.turn():
+            decisions = self._decide(batch)
+            self._journal.append(decisions)
+        return decisions
+
+    def _decide(self, batch: DecisionBatch) -> tuple[NextAction, ...]:
         now = self._clock()
         subjects = [self._pseudonym(customer) for customer in batch.table.customers]
         board = RuleBoard(len(subjects), [action.action_id for action in self._catalogue])
@@ -108,7 +114,7 @@ class DecisionEngine:
         admitted = np.column_stack([np.ones(len(subjects), dtype=np.bool_), board.admitted()])
         chances = self._policy.exploration.probabilities(scores, admitted)
         drawn = _draw(chances, self._uniforms(len(subjects)))
-        decisions = self._records(
+        return self._records(
             batch,
             subjects=subjects,
             held_out=held_out,
@@ -119,8 +125,6 @@ class DecisionEngine:
             drawn=drawn,
             now=now,
         )
-        self._journal.append(decisions)
-        return decisions
 
     def _apply_rules(
         self,

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import datetime
+from threading import RLock
 
 import duckdb
 import numpy as np
@@ -30,6 +32,11 @@ class DecisionJournal:
         """Open the journal beside the events, or in memory."""
         self._connection = connection or duckdb.connect()
         self._connection.execute(_SCHEMA)
+        self._turn = RLock()
+
+    def turn(self) -> AbstractContextManager[bool]:
+        """Hold while sends are counted and decided: no other campaign decides in between."""
+        return self._turn
 
     def count(self) -> int:
         """Return how many decisions are written down."""

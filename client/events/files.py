@@ -58,9 +58,7 @@ def read_parquet(path: Path, required: Sequence[str]) -> Iterator[pa.Table]:
     try:
         file = pq.ParquetFile(path)
     except pa.ArrowInvalid:
-        raise UnreadableFileError(
-            f"The file for {path.suffix} intake is not Parquet; export it again."
-        ) from None
+        raise UnreadableFileError(f"The file for {path.suffix} intake is not Parquet; export it again.") from None
     _check_columns(file.schema_arrow.names, required)
     start = 1
     for batch in file.iter_batches(batch_size=CHUNK_LINES):

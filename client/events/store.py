@@ -30,6 +30,7 @@ _SCHEMA = """
         received_at TIMESTAMP);
 """
 
+# A value that is not a scalar comes out of JSON as its own text: ids that start with a bracket are no ids.
 _CHECKED = f"""
     CREATE OR REPLACE TEMP TABLE checked AS
     SELECT *, CASE
@@ -102,7 +103,10 @@ class EventStore:
     def __init__(
         self, database: Path | None = None, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        """Open or create the store; without a path it lives in memory."""
+        """Open or create the store; without a path it lives in memory.
+
+        The file's folder should be readable by the agent's user alone: customers' rows lie in it.
+        """
         self._connection = duckdb.connect(str(database) if database else ":memory:")
         self._connection.execute("SET TimeZone = 'UTC'")
         self._connection.execute(_SCHEMA)
@@ -161,9 +165,7 @@ class EventStore:
     def _take(self, table: pa.Table, form: Form, source: Source) -> IngestReport:
         columns = [name for name in table.column_names if name not in {"position", "raw", "malformed"}]
         records = (
-            records_from_columns(form, columns)
-            if "malformed" in table.column_names
-            else records_from_json(form)
+            records_from_columns(form, columns) if "malformed" in table.column_names else records_from_json(form)
         )
         extra = [name for name in columns if name not in form.fields]
         self._connection.register("chunk", table)
@@ -204,12 +206,10 @@ class EventStore:
         stamped = {"source": source, "now": now.replace(tzinfo=None)}
         run(_KEEP, stamped)
         run(_BURY, stamped)
-        rejected = run(
-            "SELECT reason, count(*) FROM checked WHERE reason IS NOT NULL GROUP BY ALL"
-        ).fetchall()
-        received, kept = run(
-            "SELECT (SELECT count(*) FROM checked), (SELECT count(*) FROM fresh)"
-        ).fetchall()[0]
+        rejected = run("SELECT reason, count(*) FROM checked WHERE reason IS NOT NULL GROUP BY ALL").fetchall()
+        received, kept = run("SELECT (SELECT count(*) FROM checked), (SELECT count(*) FROM fresh)").fetchall()[0]
+        for table in ("records", "normalized", "checked", "fresh"):
+            run(f"DROP TABLE IF EXISTS temp.{table}")
         reasons = {RejectReason(reason): count for reason, count in sorted(rejected)}
         return IngestReport(received, kept, received - kept - sum(reasons.values()), reasons)
 

@@ -33,9 +33,7 @@ def cells(table: CustomerTable, features: Sequence[Feature], cells: int) -> NDAr
         if column is None:
             raise FeatureError(f"The table has no column {feature.name!r}; extract it before encoding.")
         encoded[:, j] = (
-            _numeric(column, feature, cells)
-            if isinstance(feature, NumericFeature)
-            else _level(column, feature)
+            _numeric(column, feature, cells) if isinstance(feature, NumericFeature) else _level(column, feature)
         )
     return encoded
 

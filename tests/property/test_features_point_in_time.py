@@ -62,7 +62,7 @@ def same(left: CustomerTable, right: CustomerTable) -> bool:
     )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(before=events(after=False), after=events(after=True))
 def test_nothing_after_the_cutoff_changes_a_feature(before: list[Event], after: list[Event]) -> None:
     store = EventStore(clock=lambda: CUTOFF + timedelta(days=30))
@@ -73,7 +73,7 @@ def test_nothing_after_the_cutoff_changes_a_feature(before: list[Event], after: 
     store.close()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(before=events(after=False))
 def test_one_customer_alone_gets_the_features_of_the_batch(before: list[Event]) -> None:
     store = EventStore(clock=lambda: CUTOFF)

@@ -3,8 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import duckdb
@@ -201,6 +203,19 @@ def test_a_cap_counts_across_campaigns_and_lets_go_after_its_window() -> None:
     assert second.decide(batch(0.9))[0].candidates[0].blocked_by == ("one-a-day",)
     clock[0] += timedelta(minutes=1)
     assert second.decide(batch(0.9))[0].action == PUSH
+
+
+def test_campaigns_that_run_at_once_share_one_cap() -> None:
+    journal, cap = DecisionJournal(), FrequencyCap("one-a-day", 1, timedelta(days=1))
+    both_ready = Barrier(2)
+
+    def campaign(_: int) -> int:
+        engine = build(journal=journal, caps=(cap,), uniforms=lambda n: np.full(n, 0.99))
+        both_ready.wait()
+        return sum(engine.decide(batch(0.9))[0].action is not None for _ in range(5))
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sum(pool.map(campaign, range(2))) == 1
 
 
 def test_the_holdout_is_stable_keeps_its_share_and_gets_nothing() -> None:
