@@ -1,12 +1,16 @@
 """The agent over its local address, as the Flower relay reaches it."""
 
+from typing import TypeVar
+
 import httpx
 import numpy as np
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from client.errors import RefusalError
 from client.port import Hello, ModelDelivery, RoundReply, RoundRequest
 from client.wire import HelloAnswer, ModelBody, RefusalAnswer, RoundAnswer, RoundBody, encode
+
+Answer = TypeVar("Answer", bound=BaseModel)
 
 TIMEOUT_SECONDS = 600.0
 """An agent may train for minutes before it answers."""
@@ -35,18 +39,18 @@ class AgentOverHttp:
     """
 
     def __init__(self, base_url: str, token: str) -> None:
-        headers = {"Authorization": f"Bearer {token}"}
-        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT_SECONDS)
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
 
     def hello(self) -> Hello:
         """Say which brand this is."""
-        answer = HelloAnswer.model_validate_json(self._call("GET", "/v1/hello", None))
+        answer = _read(HelloAnswer, self._call("GET", "/v1/hello", None))
         return Hello(brand=answer.brand, key=answer.key)
 
     def release(self, request: RoundRequest) -> RoundReply:
         """Take part in a round, or refuse."""
         body = RoundBody(task=request.task, manifest=request.manifest, arrays=encode(request.arrays))
-        answer = RoundAnswer.model_validate_json(self._call("POST", "/v1/rounds", body.model_dump_json()))
+        answer = _read(RoundAnswer, self._call("POST", "/v1/rounds", body.model_dump_json()))
         return RoundReply(attestation=answer.attestation, total=answer.total.decode().astype(np.int64))
 
     def install(self, delivery: ModelDelivery) -> None:
@@ -63,9 +67,13 @@ class AgentOverHttp:
             ) from None
         if response.is_success:
             return response.content
-        try:
-            raise RemoteRefusalError(RefusalAnswer.model_validate_json(response.content))
-        except ValidationError:
-            raise AgentUnreachableError(
-                f"The brand agent answered {response.status_code} in a form that is not its own."
-            ) from None
+        raise RemoteRefusalError(_read(RefusalAnswer, response.content))
+
+
+def _read(kind: type[Answer], content: bytes) -> Answer:
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError:
+        raise AgentUnreachableError(
+            "The brand agent answered in a form that is not its own; check what listens there."
+        ) from None

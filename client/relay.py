@@ -4,14 +4,20 @@ Flower ships this code from the coordinator, so it may be anyone's. It holds no 
 whatever it does, the agent behind the port releases only what its own checks allow.
 """
 
+import traceback
 from collections.abc import Callable
 
+import structlog
 from flwr.app import Array, ArrayRecord, ConfigRecord, ConfigRecordValues, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from client.errors import RefusalError
 from client.port import AgentPort, Arrays, ModelDelivery, RoundRequest
 from consent.contract import wire
+
+_LOG = structlog.get_logger()
+
+RELAY_FAILED = "relay_failed"
 
 
 def build_client_app(agent_for: Callable[[Context], AgentPort]) -> ClientApp:
@@ -34,12 +40,21 @@ def build_client_app(agent_for: Callable[[Context], AgentPort]) -> ClientApp:
 
 
 def _answer(message: Message, act: Callable[[], RecordDict]) -> Message:
+    """Reply with what `act` returns, or with why not; Flower itself would send an exception's text as it is."""
     try:
         content = act()
     except RefusalError as refusal:
-        texts: dict[str, ConfigRecordValues] = {wire.REFUSAL_CODE: refusal.code, wire.REFUSAL_REASON: str(refusal)}
-        content = RecordDict({wire.TEXTS: ConfigRecord(texts)})
+        content = _refusal(refusal.code, str(refusal))
+    except Exception as error:
+        where = "".join(traceback.format_tb(error.__traceback__))
+        _LOG.error("relay failed", error=type(error).__name__, where=where)
+        content = _refusal(RELAY_FAILED, f"The relay raised {type(error).__name__}; look at the node's own log.")
     return Message(content, reply_to=message)
+
+
+def _refusal(code: str, reason: str) -> RecordDict:
+    texts: dict[str, ConfigRecordValues] = {wire.REFUSAL_CODE: code, wire.REFUSAL_REASON: reason}
+    return RecordDict({wire.TEXTS: ConfigRecord(texts)})
 
 
 def _round(message: Message, agent: AgentPort) -> RecordDict:

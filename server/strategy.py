@@ -71,6 +71,7 @@ class PrivateRounds(Strategy):
         self._refusals: dict[str, str] = {}
         self._nodes: dict[str, int] = {}
         self._send: Callable[[Iterable[Message]], Iterable[Message]] = _not_started
+        self._search: Callable[[], dict[str, int]] = dict
         self._pause = pause
 
     def summary(self) -> None:
@@ -82,9 +83,9 @@ class PrivateRounds(Strategy):
     ) -> Iterable[Message]:
         """Collect what brands answer to manifests already open, then open an attempt for the others."""
         del server_round, arrays, config
-        if not self._nodes.keys() >= self._protocol.brands.keys():
-            self._nodes = self._find_brands(grid)
         self._send = partial(grid.send_and_receive, timeout=self._timeout)
+        self._search = partial(self._find_brands, grid)
+        self._locate(self._protocol.brands)
         for attempt in self._current.attempts:
             self._take(self._send(self._messages(attempt)))
         return self._open_attempt() if self._protocol.pending(self._current) else []
@@ -127,17 +128,25 @@ class PrivateRounds(Strategy):
             wire.RELEASE: self.last_release.model_dump_json(),
         }
         model = to_record(self._protocol.solver.publish(self.state).to_arrays())
-        nodes = self._nodes or self._find_brands(grid)
+        self._search = partial(self._find_brands, grid)
+        self._locate(self._protocol.brands)
         messages = [
             Message(
                 RecordDict({wire.TEXTS: ConfigRecord(texts), wire.ARRAYS: model}),
                 dst_node_id=node,
                 message_type=wire.INSTALL_MESSAGE,
             )
-            for node in nodes.values()
+            for node in self._nodes.values()
         ]
         replies = grid.send_and_receive(messages, timeout=self._timeout)
-        return sum(not reply.has_error() and wire.TEXTS not in reply.content for reply in replies)
+        installed = sum(not reply.has_error() and wire.TEXTS not in reply.content for reply in replies)
+        _LOG.info("model delivered", run_id=self._protocol.run_id, brands=installed)
+        return installed
+
+    def _locate(self, brands: Iterable[str]) -> None:
+        """Look for these brands' nodes, unless all of them are known."""
+        if not self._nodes.keys() >= set(brands):
+            self._nodes |= self._search()
 
     def _find_brands(self, grid: Grid) -> dict[str, int]:
         """Return the nodes of the brands that are connected, waiting for the missing ones up to the timeout."""
@@ -162,6 +171,7 @@ class PrivateRounds(Strategy):
                 f"Round {self.state.next_round} lacks {len(pending)} of {len(self._protocol.brands)} brands "
                 f"({reasons}). Mend that and start the run again with the same run id."
             )
+        self._locate(pending)
         self._current = self._protocol.reopen(self.state, self._current)
         attempt = self._current.attempts[-1]
         self._observer.opened(attempt.body)
@@ -185,10 +195,15 @@ class PrivateRounds(Strategy):
         ]
 
     def _take(self, replies: Iterable[Message]) -> None:
-        """Accept what can be accepted; remember why the rest was not."""
+        """Accept what can be accepted; remember why the rest was not.
+
+        A node that fails is forgotten: it may come back under another id.
+        """
         brands = {node: brand for brand, node in self._nodes.items()}
         for reply in replies:
             brand = brands.get(reply.metadata.src_node_id, "unknown")
+            if reply.has_error():
+                self._nodes.pop(brand, None)
             try:
                 self._current = accept_reply(self._protocol, self._current, reply)
             except ReplyRefusedError as refusal:
