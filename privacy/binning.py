@@ -17,8 +17,12 @@ SMOOTH_SHARE = 0.8
 WIDE, NARROW = 0.25, 0.07
 """Length scales, in units of mass rank, of the two radial kernels behind an ordered feature's vectors."""
 
-NOISE_FLOOR = 3.0
-"""A bin holds at least this many standard deviations of its own noise."""
+NOISE_FLOOR = 1.0
+"""A bin holds at least this many standard deviations of its own noise.
+
+A bin of noise alone costs little (few customers are in it), while a rare level or a thin tail that is merged
+away is lost: on the reference tables a floor of 3 costs up to .007 AUC against 1 at epsilon 1 with five brands.
+"""
 
 MINIMUM_SHARE = 0.004
 CONSTANT = 0.3
