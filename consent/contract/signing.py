@@ -11,8 +11,11 @@ from pydantic import Field
 from consent.contract.canonical import ContractModel
 from consent.errors import SignatureError
 
-PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]
-"""A raw Ed25519 public key, 32 bytes in standard base64."""
+PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$")]
+"""A raw Ed25519 public key, 32 bytes in standard base64, in its one spelling."""
+
+Signature = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{85}[AQgw]==$")]
+"""A raw Ed25519 signature, 64 bytes in standard base64, in its one spelling."""
 
 Body = TypeVar("Body", bound=ContractModel)
 
@@ -52,7 +55,7 @@ class Signed(ContractModel, Generic[Body]):
 
     body: Body
     signer: PublicKey
-    signature: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{86}==$")]
+    signature: Signature
 
     @classmethod
     def seal(cls, body: Body, key: SigningKey) -> Self:
