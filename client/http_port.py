@@ -1,6 +1,6 @@
 """The agent over its local address, as the Flower relay reaches it."""
 
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import httpx
 import numpy as np
@@ -31,7 +31,7 @@ class RemoteRefusalError(RefusalError):
 
 
 class AgentOverHttp:
-    """An `AgentPort` that speaks to `confide agent serve`.
+    """An `AgentPort` that speaks to `confide agent serve`; a context manager that owns its connection.
 
     Args:
         base_url: the agent's address, on this machine.
@@ -41,6 +41,18 @@ class AgentOverHttp:
     def __init__(self, base_url: str, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        """Return the port itself."""
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Close the connection."""
+        self.close()
 
     def hello(self) -> Hello:
         """Say which brand this is."""

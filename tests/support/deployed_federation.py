@@ -11,6 +11,14 @@ import httpx
 import numpy as np
 import pandas as pd
 import tomli_w
+from deployed_certificates import (
+    AUTHORITY,
+    CERTIFICATE,
+    KEY,
+    write_certificates,
+    write_node_key,
+)
+from deployed_processes import Processes, answers, free_ports
 
 from client.agent.consent_desk import ConsentDesk, CustomerChoice
 from client.agent.keyring import AgentKeys, read_or_create
@@ -30,13 +38,13 @@ from consent.contract import (
 )
 from consent.log.folder import write_private
 from consent.wire import Role
-from tests.integration.deployed_processes import Processes, answers, free_ports
 
 BUNDLE = Path(__file__).parents[2] / "deploy" / "flower"
 PURPOSE = "conversion"
 RUN_ID = "spring"
 CUSTOMERS = 400
 START_SECONDS = 90.0
+AFTER_END_SECONDS = 10.0
 
 FLOWER = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -96,6 +104,7 @@ class DeployedFederation:
         self._consent_url = f"http://127.0.0.1:{self._consent_port}"
         self._http = httpx.Client(base_url=self._consent_url, trust_env=False, timeout=30)
         self.coordinator_key = SigningKey.generate()
+        self._submitted = 0
 
     def start(self, *names: str) -> None:
         """Start the consent service, the SuperLink, and an agent and a SuperNode per brand."""
@@ -110,7 +119,7 @@ class DeployedFederation:
         for brand in self.brands.values():
             hello = partial(answers, f"{brand.url}/v1/hello", 401)
             self.processes.wait_for(f"the agent of {brand.name}", hello, seconds=START_SECONDS)
-        self._start_supernodes()
+            self._start_supernode(brand)
 
     def stop(self) -> None:
         """End every process."""
@@ -119,18 +128,18 @@ class DeployedFederation:
 
     def flwr_run(self, name: str, bundle: Path, *options: str) -> int:
         """Submit a bundle and return the command's exit status."""
-        command = ("flwr", "run", str(bundle), "here", *options)
-        return self.processes.run(name, *command, folder=self.folder, FLWR_HOME=str(self.folder / "flwr"))
+        status = self._flwr(name, "run", str(bundle), "here", *options)
+        self._submitted += status == 0
+        return status
 
     def wait_for_run(self, what: str, ready: Callable[[], bool], *, seconds: float) -> None:
-        """Return as soon as something of a run is so, or fail as soon as its ServerApp has ended without it."""
+        """Return as soon as something of a run is so, or fail soon after its ServerApp has ended without it."""
 
-        def ready_or_over() -> bool:
-            over = "Finished task" in self.processes.output("superlink")
-            return ready() or over
+        def over() -> bool:
+            return self.processes.output("superlink").count("Finished task") >= self._submitted
 
-        self.processes.wait_for(what, ready_or_over, seconds=seconds)
-        self.processes.wait_for(what, ready, seconds=10)
+        self.processes.wait_for(what, lambda: ready() or over(), seconds=seconds)
+        self.processes.wait_for(what, ready, seconds=AFTER_END_SECONDS)
 
     def _client(self, token: str) -> ConsentClient:
         return ConsentClient(self._http, token)
@@ -210,32 +219,38 @@ class DeployedFederation:
             "reply_timeout": 120.0,
         }
         environment = _configured(folder, {"coordinator": coordinator}) | {"FLWR_HOME": str(folder / "flwr")}
-        address = ("--host", "127.0.0.1", "--port", str(self._superlink_port))
-        self.processes.start("superlink", "flower-superlink", "--insecure", *address, folder=folder, **environment)
-        connection = {"superlink": {"here": {"address": f"127.0.0.1:{self._superlink_port}", "insecure": True}}}
+        write_certificates(folder)
         (self.folder / "flwr").mkdir()
-        (self.folder / "flwr" / "config.toml").write_text(tomli_w.dumps(connection))
-        health = f"http://127.0.0.1:{self._superlink_port}/health"
-        self.processes.wait_for("the SuperLink", lambda: answers(health), seconds=START_SECONDS)
+        link = {"address": f"127.0.0.1:{self._superlink_port}", "root-certificates": str(folder / AUTHORITY)}
+        (self.folder / "flwr" / "config.toml").write_text(tomli_w.dumps({"superlink": {"here": link}}))
+        command = (
+            "flower-superlink",
+            *("--host", "127.0.0.1", "--port", str(self._superlink_port)),
+            *("--ssl-ca-certfile", AUTHORITY, "--ssl-certfile", CERTIFICATE, "--ssl-keyfile", KEY),
+            "--enable-supernode-auth",
+        )
+        self.processes.start("superlink", *command, folder=folder, **environment)
+        health = partial(answers, f"https://127.0.0.1:{self._superlink_port}/health", authority=folder / AUTHORITY)
+        self.processes.wait_for("the SuperLink", health, seconds=START_SECONDS)
 
-    def _start_supernodes(self) -> None:
-        for brand in self.brands.values():
-            config = f"agent-url='{brand.url}' agent-token-file='{brand.folder / 'relay.token'}'"
-            self.processes.start(
-                f"supernode-{brand.name}",
-                "flower-supernode",
-                "--insecure",
-                "--superlink",
-                f"127.0.0.1:{self._superlink_port}",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(self._ports.pop()),
-                "--node-config",
-                config,
-                folder=brand.folder,
-                FLWR_HOME=str(brand.folder / "flwr"),
-            )
+    def _start_supernode(self, brand: DeployedBrand) -> None:
+        """Register the brand's node key and start its SuperNode."""
+        public = write_node_key(brand.folder / "node")
+        assert self._flwr(f"register-{brand.name}", "supernode", "register", str(public), "here") == 0
+        command = (
+            "flower-supernode",
+            *("--superlink", f"127.0.0.1:{self._superlink_port}"),
+            *("--root-certificates", str(self.folder / "coordinator" / AUTHORITY)),
+            *("--auth-supernode-private-key", str(brand.folder / "node")),
+            *("--host", "127.0.0.1", "--port", str(self._ports.pop())),
+            *("--node-config", f"agent-url='{brand.url}' agent-token-file='{brand.folder / 'relay.token'}'"),
+        )
+        home = str(brand.folder / "flwr")
+        self.processes.start(f"supernode-{brand.name}", *command, folder=brand.folder, FLWR_HOME=home)
+
+    def _flwr(self, name: str, *arguments: str) -> int:
+        home = str(self.folder / "flwr")
+        return self.processes.run(name, "flwr", *arguments, folder=self.folder, FLWR_HOME=home)
 
 
 def _configured(folder: Path, tables: Mapping[str, Any]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import psutil
 
 BIN = Path(sys.executable).parent
 POLL_SECONDS = 0.2
-GRACE_SECONDS = 15.0
+GRACE_SECONDS = 4.0
 LOG_TAIL = 4_000
 
 
@@ -31,10 +32,11 @@ def free_ports(count: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in sockets]
 
 
-def answers(url: str, status: int = 200) -> bool:
-    """Say whether an address answers with a status."""
+def answers(url: str, status: int = 200, *, authority: Path | None = None) -> bool:
+    """Say whether an address answers with a status, under a certificate authority of its own if it has one."""
+    verify = True if authority is None else ssl.create_default_context(cafile=authority)
     try:
-        return httpx.get(url, timeout=5, trust_env=False).status_code == status
+        return httpx.get(url, timeout=5, trust_env=False, verify=verify).status_code == status
     except httpx.TransportError:
         return False
 
@@ -94,25 +96,29 @@ class Processes:
 
     def stop(self) -> None:
         """End every process with all its children, in the reverse order of their start; idempotent."""
+        found = self._with_children()
+        for process in reversed(self._running.values()):
+            process.terminate()
+        psutil.wait_procs(found, timeout=GRACE_SECONDS)
+        found |= self._with_children()
+        for one in filter(_alive, found):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        for process in self._running.values():
+            process.wait(GRACE_SECONDS)
+        psutil.wait_procs([one for one in found if _alive(one)], timeout=GRACE_SECONDS)
+        self._running.clear()
+        left = [one.name() for one in found if _alive(one)]
+        if left:
+            raise DeploymentError(f"These processes could not be ended: {', '.join(left)}.")
+
+    def _with_children(self) -> set[psutil.Process]:
         found: set[psutil.Process] = set()
         for process in self._running.values():
             with suppress(psutil.NoSuchProcess):
                 root = psutil.Process(process.pid)
                 found |= {root, *root.children(recursive=True)}
-        for process in reversed(self._running.values()):
-            process.terminate()
-        for process in self._running.values():
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE_SECONDS)
-        _, alive = psutil.wait_procs([one for one in found if _alive(one)], timeout=GRACE_SECONDS)
-        for one in alive:
-            with suppress(psutil.NoSuchProcess):
-                one.kill()
-        psutil.wait_procs(alive, timeout=GRACE_SECONDS)
-        self._running.clear()
-        left = [one.name() for one in found if _alive(one)]
-        if left:
-            raise DeploymentError(f"These processes could not be ended: {', '.join(left)}.")
+        return found
 
     def _log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
