@@ -43,7 +43,7 @@ class RunFolder:
                 f"restore the folder, or start a run with another id."
             )
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 return SolverState.from_arrays({name: stored[name] for name in stored.files})
         except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile):
             raise ResumeError(

@@ -28,7 +28,7 @@ class Trainer:
 
     def __init__(self, solver: AcceleratedAdditive) -> None:
         self._solver = solver
-        self._embedded: tuple[Contribution, str, NDArray[np.float64]] | None = None
+        self._embedded: tuple[str, NDArray[np.int16], NDArray[np.float64]] | None = None
 
     def exact_sum(self, query: Query, customers: Contribution, *, cohort: str) -> NDArray[np.float64]:
         """Return the sum that the query asks for over `customers`.
@@ -50,6 +50,8 @@ class Trainer:
 
     def _vectors(self, marginals: Marginals, customers: Contribution, cohort: str) -> NDArray[np.float64]:
         key = cohort + arrays_digest({"marginals": marginals.total})
-        if self._embedded is None or self._embedded[0] is not customers or self._embedded[1] != key:
-            self._embedded = (customers, key, self._solver.feature_map(marginals).embed(customers.cells))
-        return self._embedded[2]
+        known = self._embedded
+        if known is None or known[0] != key or not np.array_equal(known[1], customers.cells):
+            known = (key, customers.cells, self._solver.feature_map(marginals).embed(customers.cells))
+            self._embedded = known
+        return known[2]
