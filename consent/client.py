@@ -100,6 +100,15 @@ class ConsentClient:
         """
         return self._read(SnapshotView, self._post("/v1/snapshots/current", SnapshotRequest(purpose=purpose)))
 
+    def current_head(self, purpose: str) -> Signed[SnapshotHead]:
+        """Return the head of the caller's own sealed snapshot, without its members; brands.
+
+        Raises:
+            StaleSnapshotError: somebody changed their mind since it was sealed, or it expired.
+        """
+        body = SnapshotRequest(purpose=purpose)
+        return self._read(Signed[SnapshotHead], self._post("/v1/snapshots/current/head", body))
+
     def decide(self, queries: Sequence[DecisionQuery]) -> tuple[Decision, ...]:
         """Ask whether uses are allowed now, answered in order; brands."""
         body = DecisionBatch(queries=tuple(queries))

@@ -34,8 +34,14 @@ def composed_multiplier(noise_multipliers: Iterable[float]) -> float:
 
 def epsilon(noise_multipliers: Iterable[float], delta: float) -> float:
     """Return the smallest epsilon, at `delta` in (0, 1), that all the releases together satisfy."""
-    composed = composed_multiplier(noise_multipliers)
-    return 0.0 if math.isinf(composed) else float(dp_accounting.get_epsilon_gaussian(composed, delta))
+    return _epsilon_of_one(composed_multiplier(noise_multipliers), delta)
+
+
+@cache
+def _epsilon_of_one(noise_multiplier: float, delta: float) -> float:
+    if math.isinf(noise_multiplier):
+        return 0.0
+    return float(dp_accounting.get_epsilon_gaussian(noise_multiplier, delta))
 
 
 @cache

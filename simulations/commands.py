@@ -1,9 +1,11 @@
 """What `confide demo` and `confide simulate` do."""
 
 import json as json_format
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -18,21 +20,25 @@ from consent.errors import ConsentError
 from consent.log.folder import write_atomically
 from privacy.errors import PrivacyError
 from server.errors import ServerError
+from simulations.demo import DemoOptions, check_demo, run_demo
+from simulations.display import LiveProgress, demo_table, write_report
 from simulations.errors import InputError, SimulationError
 from simulations.noise import NO_GUARANTEE
 from simulations.quiet import quiet_libraries
+from simulations.run_folder import open_folder
 from simulations.simulate import (
     SeedResult,
     SimulateOptions,
     check_options,
     document,
-    open_folder,
     run_seed,
 )
 from simulations.split import Split
 from simulations.tables import LabelledTable, read_table
 
 BAD_INPUT, FAILED = 2, 1
+REPORT = "report.html"
+TABLE_WIDTH = 100
 RunsDir = Annotated[Path, typer.Option(help="Folder that runs are kept in.")]
 RunId = Annotated[str | None, typer.Option(help="Name of the run; one that was stopped goes on where it was.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file as JSON.")]
@@ -68,13 +74,43 @@ def simulate(
         table = read_table(csv, target=target, drop=options.drop)
         check_options(options, table)
         folder = _run_folder(runs, name)
-        open_folder(folder, options)
+        open_folder(folder, options.document())
         quiet_libraries()
         _describe(console, table, folder)
         results = _run_seeds(options, table, folder)
         _print_results(console, options, results)
         if json is not None:
             write_atomically(json, json_format.dumps(document(options, results), indent=2).encode() + b"\n")
+
+
+def demo(
+    epsilon: Annotated[float, typer.Option(help="Epsilon per customer, over all rounds.")] = 1.0,
+    scale: Annotated[float, typer.Option(help="Size of the brands; 1 is about 15,000 customers in all.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic brands; noise is never drawn from it.")] = 7,
+    noise_seed: NoiseSeed = None,
+    runs: RunsDir = Path("runs"),
+    run_id: RunId = None,
+    json: JsonFile = None,
+) -> None:
+    """Run five synthetic brands from events and opt-ins to a shared private model and decisions."""
+    name = run_id or f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    console = Console()
+    with _sentences(name):
+        _check_output(json)
+        options = DemoOptions(run_id=name, seed=seed, scale=scale, epsilon=epsilon, noise_seed=noise_seed)
+        check_demo(options)
+        folder = _run_folder(runs, name)
+        open_folder(folder, options.document())
+        quiet_libraries()
+        with LiveProgress(console) as progress:
+            result = run_demo(options, folder, progress)
+        _wide(console).print(demo_table(result))
+        report = folder / REPORT
+        write_report(result, report)
+        console.print(f"report: {report.absolute()}", highlight=False, soft_wrap=True)
+        _print_verify(console, result.log.path, result.log.vkey)
+        if json is not None:
+            write_atomically(json, json_format.dumps(asdict(result), indent=2).encode() + b"\n")
 
 
 def _run_seeds(options: SimulateOptions, table: LabelledTable, folder: Path) -> list[SeedResult]:
@@ -132,7 +168,18 @@ def _print_results(console: Console, options: SimulateOptions, results: list[See
     )
     last = results[-1].log
     verdict = "verified" if last.verified else "NOT VERIFIED"
-    console.print(f"log: {last.size} entries, {verdict}; confide audit verify {last.path} --vkey {last.vkey}")
+    console.print(f"log: {last.size} entries, {verdict}", highlight=False)
+    _print_verify(console, last.path, last.vkey)
+
+
+def _wide(console: Console) -> Console:
+    """Return a console that fits the demo's table also where the output is a file."""
+    return console if console.is_terminal else Console(width=max(console.width, TABLE_WIDTH))
+
+
+def _print_verify(console: Console, log: str, vkey: str) -> None:
+    command = shlex.join(["confide", "audit", "verify", log, "--vkey", vkey])
+    console.print(f"verify it yourself: {command}", highlight=False, soft_wrap=True)
 
 
 def _run_folder(runs: Path, name: str) -> Path:
@@ -160,7 +207,3 @@ def _sentences(run_id: str) -> Iterator[None]:
 def _stop(sentence: str, code: int) -> NoReturn:
     typer.echo(sentence, err=True)
     sys.exit(code)
-
-
-def demo() -> None:
-    """Run five synthetic brands from events and opt-ins to a shared private model and decisions."""

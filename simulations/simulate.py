@@ -1,7 +1,6 @@
 """`confide simulate`: any labelled customer table, dealt out to brands, trained as it would be deployed."""
 
 import hashlib
-import json
 import math
 import statistics
 from collections.abc import Callable, Mapping
@@ -26,7 +25,6 @@ from consent.contract import (
     SolverSettings,
     TaskSpec,
 )
-from consent.log.folder import write_atomically
 from privacy.solvers import SolverState
 from simulations.errors import InputError
 from simulations.evaluation import HeldOut
@@ -37,7 +35,6 @@ from simulations.split import Split, hold_out, split_customers
 from simulations.tables import LabelledTable
 
 PURPOSE = "personalization-training"
-OPTIONS_FILE = "options.json"
 
 PURPOSES = (
     Purpose(
@@ -144,22 +141,6 @@ def task_for(options: SimulateOptions, table: LabelledTable) -> TaskSpec:
             "An option is out of range: epsilon lies in (0, 16], delta in (0, 0.001), rounds in [1, 500], and the "
             "minimum cohort is at least 2."
         ) from None
-
-
-def open_folder(folder: Path, options: SimulateOptions) -> None:
-    """Create a run's folder, or check that it holds a run with the same options.
-
-    Raises:
-        InputError: the run id is taken by a run with other options.
-    """
-    document = json.dumps(options.document(), indent=2).encode()
-    path = folder / OPTIONS_FILE
-    if not path.exists():
-        write_atomically(path, document)
-    elif path.read_bytes() != document:
-        raise InputError(
-            f"Run {folder.name!r} was started with other options; repeat those, or choose another run id."
-        )
 
 
 def run_seed(

@@ -106,7 +106,9 @@ class BrandAgent:
 
     def _compute(self, checked: CheckedRound, work: Work, limits: PurposePolicy) -> LedgerLine:
         """Reserve, compute and commit; a consent change while computing drops the sum."""
-        customers = self._cohorts.contribution(checked.task, checked.snapshot, minimum=limits.minimum_cohort)
+        customers = self._cohorts.contribution(
+            checked.task, checked.manifest.run_id, checked.snapshot, minimum=limits.minimum_cohort
+        )
         line = self.ledger.reserve(work, ceiling=limits.epsilon, delta=limits.delta)
         if line.payload is not None:
             return line

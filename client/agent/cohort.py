@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from client.agent.pseudonyms import Pseudonymizer
 from client.errors import CohortRefusalError, StaleRoundError
@@ -36,9 +37,13 @@ class SnapshotSource(Protocol):
 
 
 @dataclass(frozen=True)
-class _Cohort:
+class _Population:
+    """Every customer of the brand, encoded once for a run: whoever may be used is chosen from them."""
+
     key: tuple[str, str]
-    contribution: Contribution
+    pseudonyms: tuple[str, ...]
+    cells: NDArray[np.int16]
+    labels: NDArray[np.int8]
 
 
 class CohortGate:
@@ -48,7 +53,7 @@ class CohortGate:
         self._pseudonymizer = pseudonymizer
         self._snapshots = snapshots
         self._customers = customers
-        self._latest: _Cohort | None = None
+        self._population: _Population | None = None
 
     def check_current(self, head: SnapshotHead) -> None:
         """Refuse a snapshot that a later choice of any customer has overtaken.
@@ -63,30 +68,39 @@ class CohortGate:
         if current.body != head:
             raise StaleRoundError("The round's snapshot is not the current one; open the round anew.")
 
-    def contribution(self, task: TaskSpec, head: SnapshotHead, *, minimum: int) -> Contribution:
+    def contribution(self, task: TaskSpec, run_id: str, head: SnapshotHead, *, minimum: int) -> Contribution:
         """Return the encoded customers under a head.
+
+        Rows are opened once for a run; who of them is used is decided by the head, every time.
 
         Raises:
             CohortRefusalError: fewer customers than `minimum`.
             StaleRoundError: the members handed out do not hash to the head's root.
         """
-        key = (task.digest(), head.root)
-        if self._latest is None or self._latest.key != key:
-            self._latest = _Cohort(key, self._encode(task, head))
-        contribution = self._latest.contribution
-        if len(contribution.labels) < max(minimum, task.minimum_cohort):
-            raise CohortRefusalError(
-                f"Fewer opted-in customers than the minimum cohort of {max(minimum, task.minimum_cohort)}."
-            )
-        return contribution
+        allowed = set(self._members(head))
+        everyone = self._everyone(task, run_id)
+        chosen = np.array([pseudonym in allowed for pseudonym in everyone.pseudonyms], dtype=np.bool_)
+        floor = max(minimum, task.minimum_cohort)
+        if int(chosen.sum()) < floor:
+            raise CohortRefusalError(f"Fewer opted-in customers than the minimum cohort of {floor}.")
+        return Contribution(cells=everyone.cells[chosen], labels=everyone.labels[chosen])
 
-    def _encode(self, task: TaskSpec, head: SnapshotHead) -> Contribution:
+    def _members(self, head: SnapshotHead) -> tuple[str, ...]:
         members = self._snapshots.members(head.purpose, head.root)
         if root_hash([leaf_hash(bytes.fromhex(member)) for member in members]).hex() != head.root:
             raise StaleRoundError("The snapshot's members do not hash to its root; nothing is computed.")
-        allowed = set(members)
-        table = self._customers.training_table(task)
-        pseudonyms = self._pseudonymizer.pseudonyms(table.customers)
-        table = table.select(np.array([pseudonym in allowed for pseudonym in pseudonyms], dtype=np.bool_))
-        labels = table.labels if table.labels is not None else np.zeros(0, dtype=np.int8)
-        return Contribution(cells=cells(table, task.features, task.solver.cells), labels=labels)
+        return members
+
+    def _everyone(self, task: TaskSpec, run_id: str) -> _Population:
+        key = (task.digest(), run_id)
+        if self._population is None or self._population.key != key:
+            table = self._customers.training_table(task)
+            if table.labels is None:
+                raise CohortRefusalError("The customers carry no labels; there is nothing to learn from.")
+            self._population = _Population(
+                key=key,
+                pseudonyms=self._pseudonymizer.pseudonyms(table.customers),
+                cells=cells(table, task.features, task.solver.cells),
+                labels=table.labels,
+            )
+        return self._population

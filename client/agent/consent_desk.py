@@ -9,7 +9,7 @@ from uuid import uuid4
 from client.agent.pseudonyms import Pseudonymizer
 from client.errors import StaleRoundError
 from consent.client import ConsentClient
-from consent.contract import Act, Channel, Choice, Decision, DecisionQuery, Signed, SnapshotHead, canonical_json
+from consent.contract import Act, Channel, Choice, Decision, DecisionQuery, Signed, SnapshotHead
 from consent.wire import MAX_BATCH, SnapshotView
 
 Item = TypeVar("Item")
@@ -47,13 +47,13 @@ class ConsentDesk:
         occasion = occasion or uuid4().hex
         for batch in _batches(choices):
             said = [self._choice(choice) for choice in batch]
-            content = canonical_json([occasion, *(choice.model_dump(mode="json") for choice in said)])
-            self._client.record(said, idempotency_key=hashlib.sha256(content).hexdigest())
+            content = "\n".join([occasion, *(choice.model_dump_json() for choice in said)])
+            self._client.record(said, idempotency_key=hashlib.sha256(content.encode()).hexdigest())
         return len(choices)
 
     def current_head(self, purpose: str) -> Signed[SnapshotHead]:
         """Return the brand's latest sealed head; raises when consent has changed since."""
-        return self._view(purpose).head
+        return self._client.current_head(purpose)
 
     def members(self, purpose: str, root: str) -> tuple[str, ...]:
         """Return the sorted pseudonyms under a head of the brand.

@@ -1,6 +1,5 @@
 """The log in the database: entries are appended inside the caller's transaction, or not at all."""
 
-import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +8,8 @@ from typing import Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
-from consent.contract import canonical_json
 from consent.errors import LogConflictError, LogInconsistentError
-from consent.log.commitments import SALT_BYTES, Opening, commit
+from consent.log.commitments import SALT_BYTES, Opening, canonical_payload, commit
 from consent.log.merkle import Frontier, leaf_hash
 from consent.store.bulk import insert_all
 from consent.store.schema import LogEntry, LogHead
@@ -64,7 +62,7 @@ def append(
     rows = []
     for offset, payload in enumerate(payloads):
         salt = salts[SALT_BYTES * offset : SALT_BYTES * (offset + 1)]
-        canonical = _canonical(payload)
+        canonical = canonical_payload(payload)
         entry = commit(salt, canonical)
         frontier.append(leaf_hash(entry))
         rows.append({"log_index": first + offset, "entry": entry, "salt": salt, "payload": canonical})
@@ -72,13 +70,6 @@ def append(
         _swap_head(session, first, frontier)
         insert_all(session, LogEntry, rows)
     return range(first, frontier.size)
-
-
-def _canonical(payload: Payload) -> bytes:
-    """Encode as RFC 8785; where all values are strings or small integers, the C encoder gives the same bytes."""
-    if all(type(value) is str or type(value) is int for value in payload.values()):
-        return json.dumps(payload, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
-    return canonical_json(payload)
 
 
 def _swap_head(session: Session, expected: int, frontier: Frontier) -> None:

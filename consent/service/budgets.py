@@ -1,7 +1,7 @@
 """What rounds cost: every spend of (brand, purpose) composed, reserved ones included."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -11,20 +11,6 @@ from consent.store.schema import CeilingRow, SpendRow
 from consent.wire import Budget
 from privacy.accounting import check_within, composed_multiplier, epsilon
 from privacy.errors import BudgetExceededError
-
-
-class EpsilonTable:
-    """Epsilons by (composed noise multiplier, delta), each computed once; brands mostly share them."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[float, float], float] = {}
-
-    def epsilon(self, multipliers: Iterable[float], delta: float) -> float:
-        """Return the epsilon of all the releases together."""
-        key = (composed_multiplier(multipliers), delta)
-        if key not in self._known:
-            self._known[key] = epsilon([key[0]], delta)
-        return self._known[key]
 
 
 def spends(session: Session, purpose: str, brands: Collection[str]) -> dict[str, list[SpendRow]]:
@@ -60,22 +46,19 @@ def require_within(spent: float, ceiling: float, *, population: str) -> None:
 
 def of_brand(session: Session, brand: str) -> tuple[Budget, ...]:
     """Return a brand's budgets, one per purpose with an approved ceiling."""
-    table = EpsilonTable()
     rows = session.scalars(select(CeilingRow).where(CeilingRow.brand == brand).order_by(CeilingRow.purpose))
-    return tuple(
-        _budget(ceiling, spends(session, ceiling.purpose, [brand])[brand], table) for ceiling in rows.all()
-    )
+    return tuple(_budget(ceiling, spends(session, ceiling.purpose, [brand])[brand]) for ceiling in rows.all())
 
 
-def _budget(ceiling: CeilingRow, rows: list[SpendRow], table: EpsilonTable) -> Budget:
+def _budget(ceiling: CeilingRow, rows: list[SpendRow]) -> Budget:
     everything = [row.noise_multiplier for row in rows]
-    spent = table.epsilon((row.noise_multiplier for row in rows if row.committed), ceiling.delta)
+    spent = epsilon((row.noise_multiplier for row in rows if row.committed), ceiling.delta)
     return Budget(
         brand=ceiling.brand,
         purpose=ceiling.purpose,
         delta=ceiling.delta,
         ceiling=ceiling.epsilon,
         spent=spent,
-        reserved=table.epsilon(everything, ceiling.delta) - spent,
+        reserved=epsilon(everything, ceiling.delta) - spent,
         noise_multiplier=composed_multiplier(everything) if everything else None,
     )

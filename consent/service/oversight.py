@@ -8,7 +8,6 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from consent.contract import Act
-from consent.service.budgets import EpsilonTable
 from consent.service.choices import PURPOSE
 from consent.service.standing import Standing, after, granted
 from consent.store.schema import (
@@ -21,6 +20,7 @@ from consent.store.schema import (
     StateRow,
 )
 from consent.wire import Participation, PurposeCoverage
+from privacy.accounting import epsilon
 
 History = Mapping[str, Sequence[tuple[int, bool]]]
 """By purpose: log index and whether use was allowed from there on."""
@@ -63,7 +63,6 @@ def participation(session: Session, brand: str, subject: str) -> tuple[Participa
     """Return the rounds whose snapshot held this customer, from their own history of choices."""
     history = _history(session, brand, subject)
     used = [row for row in _attempts(session, brand, history) if _was_member(history, row)]
-    table = EpsilonTable()
     multipliers: dict[str, list[float]] = defaultdict(list)
     rounds = []
     for row in _one_per_round(used):
@@ -74,8 +73,8 @@ def participation(session: Session, brand: str, subject: str) -> tuple[Participa
                 round=row.round,
                 purpose=row.purpose,
                 released=row.committed,
-                epsilon=table.epsilon([row.noise_multiplier], row.delta),
-                epsilon_so_far=table.epsilon(multipliers[row.purpose], row.delta),
+                epsilon=epsilon([row.noise_multiplier], row.delta),
+                epsilon_so_far=epsilon(multipliers[row.purpose], row.delta),
                 log_index=row.log_index,
             )
         )

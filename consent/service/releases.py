@@ -4,10 +4,11 @@ from sqlalchemy import select
 
 from consent.contract import Attestation, RoundManifest, RoundRelease, Signed
 from consent.errors import ConflictError, NotFoundError, ParticipantNotEnrolledError, RoundRefusedError
-from consent.service.budgets import EpsilonTable, spends
+from consent.service.budgets import spends
 from consent.service.principals import brand_keys
 from consent.service.work import Caller, Unit
 from consent.store.schema import ReleaseRow, RoundRow, SpendRow
+from privacy.accounting import epsilon
 
 
 def commit_release(unit: Unit, caller: Caller, signed: Signed[RoundRelease]) -> None:
@@ -112,9 +113,7 @@ def _commit_spends(unit: Unit, release: RoundRelease, attested: dict[str, str]) 
 
 
 def _epsilons(unit: Unit, release: RoundRelease, rows: list[SpendRow]) -> dict[str, float]:
-    table = EpsilonTable()
     everything = spends(unit.session, release.purpose, [row.brand for row in rows])
     return {
-        row.brand: table.epsilon((spend.noise_multiplier for spend in everything[row.brand]), row.delta)
-        for row in rows
+        row.brand: epsilon((spend.noise_multiplier for spend in everything[row.brand]), row.delta) for row in rows
     }

@@ -14,11 +14,12 @@ from consent.errors import (
     TaskNotApprovedError,
 )
 from consent.service import snapshots
-from consent.service.budgets import EpsilonTable, ceilings, require_within, spends
+from consent.service.budgets import ceilings, require_within, spends
 from consent.service.principals import brand_keys
 from consent.service.tasks import approved_brands
 from consent.service.work import Caller, Unit
 from consent.store.schema import ReleaseRow, RoundRow, RoundSnapshotRow, SnapshotRow, SpendRow, TaskRow
+from privacy.accounting import epsilon
 
 
 def open_round(unit: Unit, caller: Caller, signed: Signed[RoundManifest]) -> None:
@@ -109,7 +110,6 @@ def _check_budget(session: Session, manifest: RoundManifest, task: TaskSpec) -> 
     brands = [line.brand for line in manifest.participants]
     earlier = spends(session, manifest.purpose, brands)
     approved = ceilings(session, manifest.purpose, brands)
-    table = EpsilonTable()
     costs = {}
     for brand in brands:
         key = (manifest.run_id, manifest.round)
@@ -117,8 +117,8 @@ def _check_budget(session: Session, manifest: RoundManifest, task: TaskSpec) -> 
         multipliers.append(manifest.mechanism.noise_multiplier)
         ceiling = approved[brand]
         population = f"{brand}'s customers for {manifest.purpose}"
-        require_within(table.epsilon(multipliers, ceiling.delta), ceiling.epsilon, population=population)
-        costs[brand] = table.epsilon(multipliers, task.privacy.delta)
+        require_within(epsilon(multipliers, ceiling.delta), ceiling.epsilon, population=population)
+        costs[brand] = epsilon(multipliers, task.privacy.delta)
         require_within(costs[brand], manifest.epsilon_after, population=f"{population}, as the round claims")
     return costs
 

@@ -92,7 +92,12 @@ def _seal_one(unit: Unit, purpose: str, brand: str) -> Signed[SnapshotHead]:
 
 
 def current(unit: Unit, brand: str, purpose: str) -> SnapshotView:
-    """Return a brand's own snapshot with its members.
+    """Return a brand's own snapshot with its members; raises as `current_head` does."""
+    return SnapshotView(head=current_head(unit, brand, purpose), members=members_of(unit.session, brand, purpose))
+
+
+def current_head(unit: Unit, brand: str, purpose: str) -> Signed[SnapshotHead]:
+    """Return the head of a brand's own snapshot.
 
     Raises:
         NotFoundError: none was ever sealed.
@@ -102,10 +107,7 @@ def current(unit: Unit, brand: str, purpose: str) -> SnapshotView:
     if row is None:
         raise NotFoundError("No snapshot is sealed for this purpose; the coordinator seals one for a round.")
     require_current(unit, row)
-    return SnapshotView(
-        head=Signed[SnapshotHead].model_validate_json(row.body),
-        members=members_of(unit.session, brand, purpose),
-    )
+    return Signed[SnapshotHead].model_validate_json(row.body)
 
 
 def require_current(unit: Unit, row: SnapshotRow) -> None:

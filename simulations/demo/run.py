@@ -3,9 +3,9 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from simulations.baselines import alone_private, pooled
 from simulations.demo.brands import DemoBrand, generate_brands, take_in
 from simulations.demo.decisions import decide_all
 from simulations.demo.withdrawals import Wave, plan_waves, recorded, withdraw
+from simulations.errors import InputError
 from simulations.evaluation import HeldOut
 from simulations.federation import Federation, Terms
 from simulations.logs import log_state
@@ -36,6 +37,10 @@ from simulations.synthetic import NOTICES, PURPOSES, TRAINING_PURPOSE, conversio
 
 ALL_BRANDS = "all brands"
 CALIBRATION_BINS = 10
+SMALLEST_SCALE, LARGEST_SCALE = 0.25, 20.0
+"""Below it the smallest brand has fewer opted-in customers than the minimum cohort."""
+
+LARGEST_EPSILON = 16.0
 
 
 class Progress(Protocol):
@@ -67,6 +72,22 @@ class DemoOptions:
     scale: float
     epsilon: float
     noise_seed: int | None
+
+    def document(self) -> dict[str, Any]:
+        """Return the options as JSON."""
+        return asdict(self)
+
+
+def check_demo(options: DemoOptions) -> None:
+    """Refuse options that can not work, before anything is written.
+
+    Raises:
+        InputError: names the option and what it must be.
+    """
+    if not SMALLEST_SCALE <= options.scale <= LARGEST_SCALE:
+        raise InputError(f"--scale must lie in [{SMALLEST_SCALE}, {LARGEST_SCALE:g}], got {options.scale}.")
+    if not 0 < options.epsilon <= LARGEST_EPSILON:
+        raise InputError(f"--epsilon must lie in (0, {LARGEST_EPSILON:g}], got {options.epsilon}.")
 
 
 def run_demo(options: DemoOptions, folder: Path, progress: Progress) -> DemoResult:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from consent.contract import canonical_json
 from consent.errors import ProofError
 from consent.log import merkle
-from consent.log.store import _canonical
+from consent.log.commitments import canonical_payload
 
 SIZES = st.integers(min_value=1, max_value=70)
 
@@ -72,4 +72,4 @@ def test_consistency_proofs_hold_for_every_pair_of_small_sizes() -> None:
 
 @given(st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), st.text() | st.integers(0, 2**31)))
 def test_the_fast_encoding_of_flat_payloads_is_canonical(payload: dict[str, str | int]) -> None:
-    assert _canonical(payload) == canonical_json(payload)
+    assert canonical_payload(payload) == canonical_json(payload)

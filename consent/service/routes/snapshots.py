@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Response
 
+from consent.contract import Signed, SnapshotHead
 from consent.service import snapshots
 from consent.service.access import Brand, Coordinator, Work
 from consent.wire import SealedSnapshots, SealRequest, SnapshotRequest
@@ -23,3 +24,10 @@ def current(wanted: SnapshotRequest, work: Work, caller: Brand) -> Response:
     with work.reading() as unit:
         view = snapshots.current(unit, caller.name, wanted.purpose)
     return Response(view.model_dump_json(), media_type="application/json")
+
+
+@router.post("/v1/snapshots/current/head")
+def current_head(wanted: SnapshotRequest, work: Work, caller: Brand) -> Signed[SnapshotHead]:
+    """Give a brand the head of its own snapshot."""
+    with work.reading() as unit:
+        return snapshots.current_head(unit, caller.name, wanted.purpose)
