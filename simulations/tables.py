@@ -18,6 +18,9 @@ from consent.contract import CategoricalFeature, Feature, NumericFeature
 from simulations.errors import InputError
 
 MAX_FILE_BYTES = 2 * 1024**3
+MAX_NAME, MAX_FEATURES = 128, 512
+"""Longest name and most features that a task can declare."""
+
 NUMERIC_SHARE = 0.95
 """A text column is numeric when at least this share of its values are numbers."""
 
@@ -72,6 +75,8 @@ def read_table(path: Path, *, target: str, drop: Sequence[str] = ()) -> Labelled
             columns[str(name)] = described[1]
     if not features:
         raise InputError(f"{path.name} has no usable feature column: {', '.join(ignored)}. Give other columns.")
+    if len(features) > MAX_FEATURES:
+        raise InputError(f"{path.name} has {len(features)} usable columns; a task has {MAX_FEATURES} at most.")
     customers = tuple(f"row-{number}" for number in range(len(frame)))
     return LabelledTable(CustomerTable(customers, columns, labels), tuple(features), positive, tuple(ignored))
 
@@ -98,6 +103,8 @@ def _check_columns(frame: pd.DataFrame, target: str, drop: Sequence[str]) -> Non
     for name in (target, *drop):
         if name not in frame.columns:
             raise InputError(f"There is no column {name!r}; the file has: {known}.")
+    if len(target) > MAX_NAME:
+        raise InputError(f"The target's name has over {MAX_NAME} characters; rename the column.")
     if target in drop:
         raise InputError(f"The target {target!r} can not be dropped as well; name one of them differently.")
     if not frame[target].notna().any():
@@ -129,6 +136,8 @@ def _positive(counts: pd.Series) -> str:
 
 def _describe(name: str, column: pd.Series) -> tuple[Feature, Column] | str:
     """Return a column's public description and values, or the reason to ignore it."""
+    if not 0 < len(name) <= MAX_NAME:
+        return f"its name has over {MAX_NAME} characters, or none"
     values = (
         column.map(lambda value: value.strip() or None, na_action="ignore") if column.dtype == object else column
     )
