@@ -8,6 +8,7 @@ the mean of the second half of the iterates (Polyak and Juditsky 1992), which av
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,18 +234,11 @@ class AcceleratedAdditive:
         """
         if marginals.total.shape != (self.marginals_length,) or not np.all(np.isfinite(marginals.total)):
             raise InvalidContributionError("The marginals do not belong to this task's features.")
-        noise = self.mechanism(None).standard_deviation * math.sqrt(marginals.noise_shares)
-        return feature_map(
-            self._histograms(marginals),
-            self.layouts,
-            noise_deviation=noise,
-            population=self.population(marginals),
-            max_bins=self.max_bins,
-        )
+        return _map_of(self, marginals.total.tobytes(), marginals.noise_shares)
 
     def population(self, marginals: Marginals) -> float:
         """Return the noisy number of customers in round 0, at least 1."""
-        histograms = self._histograms(marginals)
+        histograms = self.histograms(marginals)
         weights = [1 / histogram.size for histogram in histograms]
         return max(float(np.average([histogram.sum() for histogram in histograms], weights=weights)), 1.0)
 
@@ -313,9 +307,24 @@ class AcceleratedAdditive:
         low, high = STEP_RANGE
         return min(max(STEP_AT_SCALE * math.sqrt(signal / STEP_SCALE), low), high)
 
-    def _histograms(self, marginals: Marginals) -> list[NDArray[np.float64]]:
+    def histograms(self, marginals: Marginals) -> list[NDArray[np.float64]]:
+        """Return the noisy histogram of each feature, shape (cells,)."""
         ends = np.cumsum([layout.cells for layout in self.layouts])
         return list(np.split(marginals.total[:-1], ends[:-1]))
+
+
+@lru_cache(maxsize=8)
+def _map_of(solver: AcceleratedAdditive, total: bytes, noise_shares: int) -> FeatureMap:
+    """Make a map once: every round of a run asks for the same one."""
+    marginals = Marginals(np.frombuffer(total), noise_shares)
+    noise = solver.mechanism(None).standard_deviation * math.sqrt(noise_shares)
+    return feature_map(
+        solver.histograms(marginals),
+        solver.layouts,
+        noise_deviation=noise,
+        population=solver.population(marginals),
+        max_bins=solver.max_bins,
+    )
 
 
 def _look_ahead(state: SolverState) -> NDArray[np.float64]:

@@ -69,10 +69,11 @@ def test_the_map_depends_on_the_marginals_alone() -> None:
     np.testing.assert_array_equal(first.vectors, second.vectors)
 
 
-def test_pure_noise_makes_no_bins() -> None:
+def test_levels_below_the_noise_floor_share_one_bin() -> None:
     rng = np.random.default_rng(2)
     layout = CellLayout(20, ordered=False)
-    features = one_feature(30.0 * np.abs(rng.normal(size=20)).clip(max=2.5), layout, 30.0)
+    below = 0.95 * binning.NOISE_FLOOR
+    features = one_feature(30.0 * np.abs(rng.normal(size=20)).clip(max=below), layout, 30.0)
     distinct = {tuple(vector) for vector in features.vectors}
     assert len(distinct) <= 2
 
