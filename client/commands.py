@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from client.agent import BrandAgent, BrandPolicy, CustomerSource, PurposePolicy, TrustAnchors
 from client.agent.assembly import assemble_agent
+from client.agent.keyring import AgentKeys
 from client.agent.sources import EventSource
 from client.agent.table_file import TableFile
 from client.errors import ClientError
@@ -26,23 +27,34 @@ EVENTS = "events.duckdb"
 CONSENT_TIMEOUT_SECONDS = 60.0
 
 
-@agent.callback()
-def _agent() -> None:
-    """Keep `serve` a sub-command."""
+@agent.command()
+def init() -> None:
+    """Create the brand's keys and print the public one, under which the brand is enrolled."""
+    settings = _settings()
+    try:
+        keys = AgentKeys.open(settings.data_dir)
+    except OSError as error:
+        _stop(str(error))
+    typer.echo(keys.signing.public_key)
 
 
 @agent.command()
 def serve() -> None:
     """Serve the agent to its Flower relay on the configured address, loopback by default."""
+    settings = _settings()
     try:
-        settings = AgentSettings()
         app = create_app(_agent_from(settings), relay_token=settings.relay_token_file.read_text().strip())
-    except ValidationError as error:
-        fields = ", ".join(sorted({str(item["loc"][0]) for item in error.errors() if item["loc"]}))
-        _stop(f"The agent's settings are not usable ({fields}); correct them in confide.toml.")
     except (ClientError, OSError) as error:
         _stop(str(error))
     uvicorn.run(app, host=settings.host, port=settings.port, access_log=False, log_level="warning")
+
+
+def _settings() -> AgentSettings:
+    try:
+        return AgentSettings()
+    except ValidationError as error:
+        fields = ", ".join(sorted({str(item["loc"][0]) for item in error.errors() if item["loc"]}))
+        _stop(f"The agent's settings are not usable ({fields}); correct them in confide.toml.")
 
 
 def _agent_from(settings: AgentSettings) -> BrandAgent:

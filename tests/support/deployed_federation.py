@@ -21,9 +21,10 @@ from deployed_certificates import (
 from deployed_processes import Processes, answers, free_ports
 
 from client.agent.consent_desk import ConsentDesk, CustomerChoice
-from client.agent.keyring import AgentKeys, read_or_create
+from client.agent.keyring import AgentKeys
 from client.agent.pseudonyms import Pseudonymizer
 from consent.client import ConsentClient
+from consent.configuration import CONFIG_VARIABLE, DEFAULT_CONFIG
 from consent.contract import (
     Act,
     Label,
@@ -108,18 +109,19 @@ class DeployedFederation:
 
     def start(self, *names: str) -> None:
         """Start the consent service, the SuperLink, and an agent and a SuperNode per brand."""
+        self._start_superlink()
         self._start_consent()
         operator = self._client((self.folder / "consent" / "data" / "operator.token").read_text().strip())
         self.officer = self._client(operator.enrol(Role.OFFICER, "officer"))
         self.brands = {name: self._brand(name, operator) for name in names}
         self._agree(operator)
-        self._start_superlink(operator)
+        self._configure_coordinator(operator)
         for brand in self.brands.values():
+            self._start_supernode(brand)
             self._record_grants(brand)
         for brand in self.brands.values():
             hello = partial(answers, f"{brand.url}/v1/hello", 401)
             self.processes.wait_for(f"the agent of {brand.name}", hello, seconds=START_SECONDS)
-            self._start_supernode(brand)
 
     def stop(self) -> None:
         """End every process."""
@@ -201,12 +203,29 @@ class DeployedFederation:
         desk = ConsentDesk(brand.name, client, Pseudonymizer(brand.keys.pseudonym))
         desk.record([CustomerChoice(customer, Act.GRANT, PURPOSE, notice=self._notice) for customer in ids])
 
-    def _start_superlink(self, operator: ConsentClient) -> None:
-        """Start the SuperLink with the coordinator's settings in its environment."""
+    def _start_superlink(self) -> None:
+        """Start the SuperLink, whose ServerApp will read the coordinator's settings from the environment."""
+        folder = self.folder / "coordinator"
+        folder.mkdir(mode=0o700)
+        write_certificates(folder)
+        (self.folder / "flwr").mkdir()
+        link = {"address": f"127.0.0.1:{self._superlink_port}", "root-certificates": str(folder / AUTHORITY)}
+        (self.folder / "flwr" / "config.toml").write_text(tomli_w.dumps({"superlink": {"here": link}}))
+        command = (
+            "flower-superlink",
+            *("--host", "127.0.0.1", "--port", str(self._superlink_port)),
+            *("--ssl-ca-certfile", AUTHORITY, "--ssl-certfile", CERTIFICATE, "--ssl-keyfile", KEY),
+            "--enable-supernode-auth",
+        )
+        environment = {CONFIG_VARIABLE: str(folder / DEFAULT_CONFIG), "FLWR_HOME": str(folder / "flwr")}
+        self.processes.start("superlink", *command, folder=folder, **environment)
+
+    def _configure_coordinator(self, operator: ConsentClient) -> None:
+        """Enrol the coordinator, write its settings and wait until the SuperLink takes submissions."""
         folder = self.folder / "coordinator"
         token = operator.enrol(Role.COORDINATOR, "coordinator", self.coordinator_key.public_key)
-        read_or_create(folder / "consent.token", token.encode)
-        read_or_create(folder / "coordinator.key", self.coordinator_key.private_bytes)
+        write_private(folder / "consent.token", token.encode())
+        write_private(folder / "coordinator.key", self.coordinator_key.private_bytes())
         (folder / "task.json").write_text(TASK.model_dump_json())
         coordinator = {
             "run_id": RUN_ID,
@@ -218,18 +237,7 @@ class DeployedFederation:
             "brands": {name: brand.keys.signing.public_key for name, brand in self.brands.items()},
             "reply_timeout": 120.0,
         }
-        environment = _configured(folder, {"coordinator": coordinator}) | {"FLWR_HOME": str(folder / "flwr")}
-        write_certificates(folder)
-        (self.folder / "flwr").mkdir()
-        link = {"address": f"127.0.0.1:{self._superlink_port}", "root-certificates": str(folder / AUTHORITY)}
-        (self.folder / "flwr" / "config.toml").write_text(tomli_w.dumps({"superlink": {"here": link}}))
-        command = (
-            "flower-superlink",
-            *("--host", "127.0.0.1", "--port", str(self._superlink_port)),
-            *("--ssl-ca-certfile", AUTHORITY, "--ssl-certfile", CERTIFICATE, "--ssl-keyfile", KEY),
-            "--enable-supernode-auth",
-        )
-        self.processes.start("superlink", *command, folder=folder, **environment)
+        _configured(folder, {"coordinator": coordinator})
         health = partial(answers, f"https://127.0.0.1:{self._superlink_port}/health", authority=folder / AUTHORITY)
         self.processes.wait_for("the SuperLink", health, seconds=START_SECONDS)
 
@@ -256,6 +264,6 @@ class DeployedFederation:
 def _configured(folder: Path, tables: Mapping[str, Any]) -> dict[str, str]:
     """Write a party's settings and return the variable that points to them."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "confide.toml"
+    path = folder / DEFAULT_CONFIG
     path.write_text(tomli_w.dumps(tables))
-    return {"CONFIDE_CONFIG": str(path)}
+    return {CONFIG_VARIABLE: str(path)}
