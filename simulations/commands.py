@@ -3,6 +3,7 @@
 import json as json_format
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -185,12 +186,26 @@ def _print_verify(console: Console, log: str, vkey: str) -> None:
 def _run_folder(runs: Path, name: str) -> Path:
     if not name or name.startswith(".") or not all(part.isalnum() or part in "-_." for part in name):
         raise InputError(f"A run id has letters, digits, dots, dashes and underscores only, not {name!r}.")
+    _require_writable(next(path for path in (runs.absolute(), *runs.absolute().parents) if path.exists()))
     return runs / name
 
 
 def _check_output(json: Path | None) -> None:
-    if json is not None and not json.absolute().parent.is_dir():
+    if json is None:
+        return
+    if json.is_dir():
+        raise InputError(f"{json} is a folder; name a file to write the results to.")
+    if not json.absolute().parent.is_dir():
         raise InputError(f"There is no folder {json.absolute().parent} to write {json.name} into; create it.")
+    _require_writable(json.absolute().parent)
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder} can not be written to ({error.strerror}); name another folder.") from None
 
 
 @contextmanager

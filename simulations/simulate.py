@@ -25,7 +25,9 @@ from consent.contract import (
     SolverSettings,
     TaskSpec,
 )
-from privacy.solvers import SolverState
+from consent.contract.plan import solver_for
+from privacy.errors import PrivacyError
+from privacy.solvers import Marginals, SolverState
 from simulations.errors import InputError
 from simulations.evaluation import HeldOut
 from simulations.federation import Federation, Terms
@@ -115,9 +117,18 @@ def check_options(options: SimulateOptions, table: LabelledTable) -> None:
     for name in ("brands", "seeds", "rounds"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be at least 1, got {getattr(options, name)}.")
-    task_for(options, table)
+    _check_noise(task_for(options, table))
     for seed in range(options.seeds):
         _deal(options, table, seed)
+
+
+def _check_noise(task: TaskSpec) -> None:
+    solver = solver_for(task)
+    try:
+        for marginals in (None, Marginals(np.zeros(solver.marginals_length), 1)):
+            solver.mechanism(marginals)
+    except PrivacyError as error:
+        raise InputError(str(error)) from None
 
 
 def task_for(options: SimulateOptions, table: LabelledTable) -> TaskSpec:
