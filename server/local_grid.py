@@ -18,7 +18,7 @@ class LocalGrid(Grid):
     """Runs a ClientApp in this process, once per message, one node per entry of `node_configs`.
 
     Contents are copied on the way in, as a wire would, so that no node sees another's changes. An exception
-    in the ClientApp becomes an error reply that names its type and nothing else, as over a network.
+    in the ClientApp becomes an error reply that names its type and nothing else.
 
     Args:
         client_app: the ClientApp.

@@ -1,12 +1,12 @@
 """A run's folder at the coordinator: the solver's state after each round, written whole or not at all."""
 
 import io
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from consent.files import write_atomically
 from privacy.solvers import SolverState
 from server.errors import ResumeError
 
@@ -22,13 +22,7 @@ class RunFolder:
         """Keep the state whose last released round is `next_round - 1`."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **state.to_arrays())
-        target = self._path(state.next_round - 1)
-        unfinished = target.with_suffix(".unfinished")
-        with unfinished.open("wb") as file:
-            file.write(buffer.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(target)
+        write_atomically(self._path(state.next_round - 1), buffer.getvalue())
 
     def load(self, round_number: int) -> SolverState:
         """Return the state after a released round.

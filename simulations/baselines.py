@@ -37,7 +37,13 @@ def pooled(
     labels = np.concatenate([_labels(table) for table in training.values()])
     categorical = [isinstance(feature, CategoricalFeature) for feature in task.features]
     model = HistGradientBoostingClassifier(
-        learning_rate=0.06, max_iter=120, max_leaf_nodes=15, categorical_features=categorical, random_state=0
+        learning_rate=0.05,
+        max_iter=150,
+        max_leaf_nodes=6,
+        min_samples_leaf=40,
+        l2_regularization=5.0,
+        categorical_features=categorical,
+        random_state=0,
     ).fit(rows, labels)
     return {name: model.predict_proba(_matrix(task, table))[:, 1] for name, table in held_out.items()}
 

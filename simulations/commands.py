@@ -18,7 +18,7 @@ from rich.table import Table
 
 from client.errors import ClientError
 from consent.errors import ConsentError
-from consent.log.folder import write_atomically
+from consent.files import write_atomically
 from privacy.errors import PrivacyError
 from server.errors import ServerError
 from simulations.demo import DemoOptions, check_demo, run_demo

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from consent.log.folder import write_atomically
+from consent.files import write_atomically
 from consent.log.publisher import CHECKPOINT, VERIFIER_KEY
 from consent.log.verify import verify_folder
 from simulations.federation import Federation

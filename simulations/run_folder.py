@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from consent.log.folder import write_atomically
+from consent.files import write_atomically
 from simulations.errors import InputError
 
 OPTIONS_FILE = "options.json"

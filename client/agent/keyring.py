@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from consent.contract import SigningKey
-from consent.log.folder import write_private
+from consent.files import write_private
 
 SIGNING_KEY = "agent.key"
 PSEUDONYM_KEY = "pseudonym.key"

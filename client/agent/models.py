@@ -9,6 +9,7 @@ import numpy as np
 from client.port import Arrays
 from consent.contract import TaskSpec
 from consent.contract.plan import solver_for
+from consent.files import write_atomically
 from privacy.solvers import AdditiveModel, Query
 from privacy.vectors import arrays_digest
 
@@ -34,10 +35,7 @@ class ModelStore:
         buffer = io.BytesIO()
         document = np.frombuffer(task.canonical_bytes(), dtype=np.uint8)
         np.savez(buffer, allow_pickle=False, task_json=document, **arrays)
-        target = self._folder / f"{task.purpose}.npz"
-        unfinished = target.with_suffix(".unfinished")
-        unfinished.write_bytes(buffer.getvalue())
-        unfinished.replace(target)
+        write_atomically(self._folder / f"{task.purpose}.npz", buffer.getvalue())
 
     def get(self, purpose: str) -> InstalledModel | None:
         """Return the model for a purpose, or None when none was installed."""

@@ -10,15 +10,8 @@ from client.features.table import Column, CustomerTable
 from consent.contract import CategoricalFeature, Feature, NumericFeature
 
 
-def cell_counts(features: Sequence[Feature], cells: int) -> tuple[int, ...]:
-    """Return each feature's number of cells, its last one for missing values included."""
-    return tuple(
-        (cells if isinstance(feature, NumericFeature) else len(feature.levels)) + 1 for feature in features
-    )
-
-
 def cells(table: CustomerTable, features: Sequence[Feature], cells: int) -> NDArray[np.int16]:
-    """Encode `table` as an (n, d) array of cell indices, column j in `range(cell_counts(...)[j])`.
+    """Encode `table` as an (n, d) array of cell indices, column j on feature j's grid (see `plan.layout`).
 
     A number is clamped to its public bounds and falls into one of `cells` equal cells of the line, or of
     sign(x) log(1 + |x|) when its scale is "log"; a level has its own cell. Missing numbers and unlisted

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from consent.contract import SigningKey
 from consent.errors import LogError, LogInconsistentError
-from consent.log.folder import write_atomically
+from consent.files import write_atomically
 from consent.log.merkle import Frontier, leaf_hash, root_hash
 from consent.log.note import Checkpoint, open_checkpoint, sign_checkpoint, verifier_key
 from consent.log.openings import OpeningsFolder

@@ -7,7 +7,7 @@ from typing import Self
 
 from consent.contract import SigningKey
 from consent.errors import SetupError
-from consent.log.folder import write_private
+from consent.files import write_private
 
 SNAPSHOT_KEY = "snapshot.key"
 LOG_KEY = "log.key"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from consent.errors import SetupError
-from consent.log.folder import write_private
+from consent.files import write_private
 from consent.log.publisher import Publisher
 from consent.log.store import RandomBytes, create_head
 from consent.service.keys import Keyring

@@ -13,7 +13,7 @@ from client.events import EventStore
 from client.features import CustomerTable
 from client.identity import IdentityGraph
 from consent.contract import Act, Channel, TaskSpec
-from consent.log.folder import write_atomically
+from consent.files import write_atomically
 from simulations.synthetic import FIVE_BRANDS, SyntheticBrand, generate
 
 EVENTS = "events.duckdb"

@@ -7,7 +7,7 @@ from shlex import quote
 
 from jinja2 import Environment, StrictUndefined
 
-from consent.log.folder import write_atomically
+from consent.files import write_atomically
 from simulations.display import wording
 from simulations.display.figures import figures
 from simulations.display.svg import DARK, LIGHT

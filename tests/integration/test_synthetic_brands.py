@@ -16,9 +16,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import OneHotEncoder
 
 from client.events import EventStore, IngestReport, RejectReason, Source
-from client.features import FEATURE_NAMES, CustomerTable, cell_counts, cells, extract
+from client.features import FEATURE_NAMES, CustomerTable, cells, extract
 from client.identity import IdentityGraph
 from consent.contract import Act, Channel, Choice
+from consent.contract.plan import layout
 from simulations.synthetic import (
     CONVERSION_FEATURES,
     FIVE_BRANDS,
@@ -131,7 +132,7 @@ def test_the_best_model_reaches_an_auc_between_79_and_86(five: dict[str, Taken])
 
 def test_brands_learn_from_each_other(five: dict[str, Taken]) -> None:
     """Over all held-out customers, the model of all brands beats each brand's own and comes near the truth."""
-    encoder = OneHotEncoder(categories=[list(range(k)) for k in cell_counts(CONVERSION_FEATURES, 16)])
+    encoder = OneHotEncoder(categories=[list(range(layout(feature, 16).cells)) for feature in CONVERSION_FEATURES])
     splits = [taken.brand.split(taken.table) for taken in five.values()]
     train = [encoder.fit_transform(cells(rows, CONVERSION_FEATURES, 16)) for rows, _ in splits]
     held = [encoder.transform(cells(rows, CONVERSION_FEATURES, 16)) for _, rows in splits]

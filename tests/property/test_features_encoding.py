@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.errors import FeatureError
-from client.features import CustomerTable, cell_counts, cells
+from client.features import CustomerTable, cells
 from consent.contract import CategoricalFeature, NumericFeature
+from consent.contract.plan import layout
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 bounds = st.tuples(finite, finite).filter(lambda pair: pair[0] != pair[1]).map(sorted)
@@ -32,7 +33,7 @@ def test_any_float_has_a_cell_in_range_and_order_is_kept(
     feature = NumericFeature(name="x", lower=limits[0], upper=limits[1], scale=scale)
     ordered = sorted((value for value in values if not math.isnan(value)), key=float)
     found = encode([*ordered, math.nan], feature, count)
-    assert found[-1] == count == cell_counts((feature,), count)[0] - 1
+    assert found[-1] == count == layout(feature, count).cells - 1
     assert all(0 <= cell < count for cell in found[:-1])
     assert found[:-1] == sorted(found[:-1])
 
@@ -76,7 +77,7 @@ def test_unlisted_levels_count_as_missing(levels: list[str | None]) -> None:
     column = np.array(levels, dtype=object)
     found = cells(CustomerTable(tuple(str(i) for i in range(len(levels))), {"x": column}), (feature,), 16)
     assert found[:, 0].tolist() == [{"a": 0, "b": 1}.get(level or "", 2) for level in levels]
-    assert cell_counts((feature,), 16) == (3,)
+    assert layout(feature, 16).cells == 3
 
 
 def test_columns_that_do_not_fit_their_feature_are_refused() -> None:

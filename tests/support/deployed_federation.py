@@ -37,7 +37,7 @@ from consent.contract import (
     SolverSettings,
     TaskSpec,
 )
-from consent.log.folder import write_private
+from consent.files import write_private
 from consent.wire import Role
 
 BUNDLE = Path(__file__).parents[2] / "deploy" / "flower"

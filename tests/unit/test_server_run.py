@@ -181,7 +181,7 @@ def test_a_state_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     def die(_descriptor: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("server.runs.os.fsync", die)
+    monkeypatch.setattr("consent.files.os.fsync", die)
     other = SOLVER.advance(SOLVER.start(), np.full(SOLVER.marginals_length, 60.0), 3)
     with pytest.raises(KeyboardInterrupt):
         folder.save(other)
