@@ -28,7 +28,8 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 bench: $(STAMP)
-	$(BIN)/python -m simulations.bench --help
+	$(BIN)/python -m simulations.bench rounds --json runs/bench-rounds.json
+	$(BIN)/python -m simulations.bench accuracy --json runs/bench-accuracy.json
 
 clean:
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

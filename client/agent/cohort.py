@@ -54,6 +54,7 @@ class CohortGate:
         self._snapshots = snapshots
         self._customers = customers
         self._population: _Population | None = None
+        self._allowed: tuple[str, frozenset[str]] | None = None
 
     def check_current(self, head: SnapshotHead) -> None:
         """Refuse a snapshot that a later choice of any customer has overtaken.
@@ -77,7 +78,7 @@ class CohortGate:
             CohortRefusalError: fewer customers than `minimum`.
             StaleRoundError: the members handed out do not hash to the head's root.
         """
-        allowed = set(self._members(head))
+        allowed = self._allowed_under(head)
         everyone = self._everyone(task, run_id)
         chosen = np.array([pseudonym in allowed for pseudonym in everyone.pseudonyms], dtype=np.bool_)
         floor = max(minimum, task.minimum_cohort)
@@ -85,11 +86,14 @@ class CohortGate:
             raise CohortRefusalError(f"Fewer opted-in customers than the minimum cohort of {floor}.")
         return Contribution(cells=everyone.cells[chosen], labels=everyone.labels[chosen])
 
-    def _members(self, head: SnapshotHead) -> tuple[str, ...]:
-        members = self._snapshots.members(head.purpose, head.root)
-        if root_hash([leaf_hash(bytes.fromhex(member)) for member in members]).hex() != head.root:
-            raise StaleRoundError("The snapshot's members do not hash to its root; nothing is computed.")
-        return members
+    def _allowed_under(self, head: SnapshotHead) -> frozenset[str]:
+        """Return the members under a root, hashed once for as long as the root stays the same."""
+        if self._allowed is None or self._allowed[0] != head.root:
+            members = self._snapshots.members(head.purpose, head.root)
+            if root_hash([leaf_hash(bytes.fromhex(member)) for member in members]).hex() != head.root:
+                raise StaleRoundError("The snapshot's members do not hash to its root; nothing is computed.")
+            self._allowed = (head.root, frozenset(members))
+        return self._allowed[1]
 
     def _everyone(self, task: TaskSpec, run_id: str) -> _Population:
         key = (task.digest(), run_id)
