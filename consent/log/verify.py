@@ -193,11 +193,12 @@ class _Verification:
                 self._report.add("tile", name, "it holds a hash that the entries do not give", entry=entry)
 
     def _check_openings(self, size: int) -> None:
-        for start in range(0, size, SEGMENT_ENTRIES):
-            name = segment_path(start)
-            if name in self._files:
-                self._expected.add(name)
-                self._check_segment(name, start, min(start + SEGMENT_ENTRIES, size))
+        """Check an officer's copy, which holds every opening; a public mirror holds none at all."""
+        starts = range(0, size, SEGMENT_ENTRIES)
+        if any(segment_path(start) in self._files for start in starts):
+            for start in starts:
+                if self._take(segment_path(start), "openings") is not None:
+                    self._check_segment(segment_path(start), start, min(start + SEGMENT_ENTRIES, size))
         self._report.withheld = size - self._report.openings
 
     def _check_segment(self, name: str, start: int, end: int) -> None:
@@ -214,12 +215,20 @@ class _Verification:
             if not expected <= opening.index < end:
                 self._report.add("opening", name, f"line {number} is out of order", entry=opening.index)
                 continue
+            self._report_gap(name, expected, opening.index)
             expected = opening.index + 1
             entry = self._entries[opening.index]
             if entry is None or not opening.opens(entry):
                 self._report.add("opening", name, "it is not what the entry commits to", entry=opening.index)
             else:
                 self._report.openings += 1
+        self._report_gap(name, expected, end)
+
+    def _report_gap(self, name: str, expected: int, found: int) -> None:
+        if found > expected:
+            last = f" to {found - 1}" if found > expected + 1 else ""
+            why = f"the opening of entry {expected}{last} is missing, while others are there"
+            self._report.add("openings", name, why, entry=expected)
 
     def _check_rest(self) -> None:
         for name in sorted(set(self._files) - self._expected):

@@ -230,12 +230,26 @@ def test_attacks_are_named(log: Log, vkey: Path, attack: Callable[[Path], None],
     assert (what, file) in {(finding.what, finding.file) for finding in findings}
 
 
-def test_withheld_openings_are_counted(log: Log, vkey: Path) -> None:
+def test_a_public_mirror_without_openings_verifies_and_says_what_is_withheld(log: Log, vkey: Path) -> None:
+    log.grow(5)
+    shutil.rmtree(log.folder / "openings")
+    report = verify_folder(log.folder, vkey=vkey)
+    assert (report.verified, report.openings, report.withheld) == (True, 0, 5)
+
+
+@pytest.mark.parametrize(
+    ("kept", "first", "why"),
+    [(slice(0, 3), 3, "3 to 4"), (slice(1, 5), 0, "entry 0 is"), (slice(0, 4), 4, "entry 4 is")],
+)
+def test_openings_that_were_cut_out_of_a_copy_are_named(
+    log: Log, vkey: Path, kept: slice, first: int, why: str
+) -> None:
     log.grow(5)
     path = log.folder / "openings/000000.ndjson"
-    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
-    report = verify_folder(log.folder, vkey=vkey)
-    assert (report.verified, report.openings, report.withheld) == (True, 3, 2)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[kept]))
+    findings = verify_folder(log.folder, vkey=vkey).findings
+    assert [(finding.what, finding.entry) for finding in findings] == [("openings", first)]
+    assert why in findings[0].why
 
 
 def test_a_rollback_is_seen_with_a_kept_checkpoint(log: Log, vkey: Path, tmp_path: Path) -> None:
