@@ -34,19 +34,30 @@ class DemoBrand:
         """Return every customer, those set aside included: for the laboratory's own judging."""
         return EventSource(self.graph, self.synthetic.cutoff).training_table(task)
 
+    def granted(self, purpose: str) -> frozenset[str]:
+        """Return the customers whose exported choices leave a grant of a purpose standing."""
+        acts = {Act.GRANT: set[str](), Act.WITHDRAW: set[str]()}
+        for said in self._said():
+            if said.get("purpose") == purpose:
+                acts[Act(said["act"])].add(said["customer"])
+        return frozenset(acts[Act.GRANT] - acts[Act.WITHDRAW])
+
     def choices(self, notices: Mapping[str, str]) -> Iterator[CustomerChoice]:
         """Yield what the brand's customers said, in order; `notices` has the hash of each purpose's notice."""
+        for said in self._said():
+            channel, notice = said.get("channel"), said.get("notice")
+            yield CustomerChoice(
+                customer=said["customer"],
+                act=Act(said["act"]),
+                purpose=said.get("purpose"),
+                channel=Channel(channel) if channel else None,
+                notice=notices[notice] if notice and said["act"] == Act.GRANT else None,
+            )
+
+    def _said(self) -> Iterator[dict[str, str]]:
         with self.synthetic.consents.open() as lines:
             for line in lines:
-                said = json.loads(line)
-                channel, notice = said.get("channel"), said.get("notice")
-                yield CustomerChoice(
-                    customer=said["customer"],
-                    act=Act(said["act"]),
-                    purpose=said.get("purpose"),
-                    channel=Channel(channel) if channel else None,
-                    notice=notices[notice] if notice and said["act"] == Act.GRANT else None,
-                )
+                yield json.loads(line)
 
 
 def generate_brands(folder: Path, *, seed: int, scale: float) -> list[SyntheticBrand]:

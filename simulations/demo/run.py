@@ -104,7 +104,7 @@ def run_demo(options: DemoOptions, folder: Path, progress: Progress) -> DemoResu
             federation.brands[name].desk.record(list(brand.choices(federation.notices)), occasion="start")
         tables = {name: brand.synthetic.split(brand.source_table(task)) for name, brand in brands.items()}
         judge = HeldOut(task, {name: held_out for name, (_, held_out) in tables.items()})
-        trained_on = _first_cohort(federation, {name: training for name, (training, _) in tables.items()})
+        trained_on = {name: _first_cohort(brand, tables[name][0]) for name, brand in brands.items()}
         waves = plan_waves({name: table.customers for name, table in trained_on.items()}, seed=options.seed)
         story = _Story(federation, waves, judge, progress, options.run_id)
         progress.stage("training")
@@ -217,16 +217,10 @@ def _federation(options: DemoOptions, task: TaskSpec, brands: Mapping[str, DemoB
     )
 
 
-def _first_cohort(federation: Federation, tables: Mapping[str, CustomerTable]) -> dict[str, CustomerTable]:
-    """Return the training customers who hold a grant before the first round."""
-    federation.coordinator.seal_snapshots(TRAINING_PURPOSE, tuple(tables))
-    cohort = {}
-    for name, table in tables.items():
-        parts = federation.brands[name]
-        granted = set(parts.desk.members(TRAINING_PURPOSE, parts.desk.current_head(TRAINING_PURPOSE).body.root))
-        pseudonyms = parts.pseudonymizer.pseudonyms(table.customers)
-        cohort[name] = table.select(np.array([name in granted for name in pseudonyms], dtype=np.bool_))
-    return cohort
+def _first_cohort(brand: DemoBrand, training: CustomerTable) -> CustomerTable:
+    """Return the training customers who hold a grant before the first round, also when a run goes on later."""
+    granted = brand.granted(TRAINING_PURPOSE)
+    return training.select(np.array([customer in granted for customer in training.customers], dtype=np.bool_))
 
 
 def _scores(
