@@ -80,8 +80,7 @@ class Coordinator:
             return self.protocol.solver.start()
         state = self.folder.load(last)
         release = next(signed.body for signed in history.releases if signed.body.round == last)
-        published = self.protocol.solver.publish(state).to_arrays()
-        if arrays_digest(published) != release.model_after:
+        if arrays_digest(state.to_arrays()) != release.state_after:
             raise ResumeError(
                 f"The state of round {last} in the run's folder is not the one that was released; restore the "
                 f"folder, or start a run with another id."

@@ -175,12 +175,14 @@ class RoundProtocol:
         release = RoundRelease(
             run_id=self.run_id,
             round=state.next_round,
+            task=self.task.digest(),
             purpose=self.task.purpose,
             manifests=tuple(dict.fromkeys(reply.manifest for reply in accepted)),
             attestations=tuple(reply.attestation for reply in accepted),
             aggregate=arrays_digest({"sum": opened}),
             model_before=arrays_digest(current.arrays),
             model_after=arrays_digest(self.solver.publish(after).to_arrays()),
+            state_after=arrays_digest(after.to_arrays()),
             epsilon_spent=self._epsilon(state.next_round + 1),
         )
         return after, Signed[RoundRelease].seal(release, self._key)

@@ -104,8 +104,8 @@ def check_delivery(delivery: ModelDelivery, anchors: TrustAnchors) -> tuple[Task
         raise ManifestRefusalError("The model's release is malformed or not the coordinator's.") from None
     if release.model_after != _digest(delivery.arrays):
         raise ManifestRefusalError("The model's arrays are not those that were released.")
-    if release.purpose != task.purpose:
-        raise ManifestRefusalError("The model was released for another purpose than the task's.")
+    if release.task != task.digest() or release.purpose != task.purpose:
+        raise ManifestRefusalError("The model was released for another task or purpose.")
     if release.round != task.total_rounds - 1:
         raise ManifestRefusalError("The release is not that of the task's last round; its model is not finished.")
     _check_model(task, delivery.arrays)

@@ -72,7 +72,9 @@ class CohortGate:
     def contribution(self, task: TaskSpec, run_id: str, head: SnapshotHead, *, minimum: int) -> Contribution:
         """Return the encoded customers under a head.
 
-        Rows are opened once for a run; who of them is used is decided by the head, every time.
+        Rows are opened once for a run; who of them is used is decided by the head, every time. Only the
+        brand's own minimum counts here: a refusal tells on which side of it the cohort lies, and a minimum
+        that the coordinator could vary would tell the exact number. The task's is held by the consent service.
 
         Raises:
             CohortRefusalError: fewer customers than `minimum`.
@@ -81,9 +83,8 @@ class CohortGate:
         allowed = self._allowed_under(head)
         everyone = self._everyone(task, run_id)
         chosen = np.array([pseudonym in allowed for pseudonym in everyone.pseudonyms], dtype=np.bool_)
-        floor = max(minimum, task.minimum_cohort)
-        if int(chosen.sum()) < floor:
-            raise CohortRefusalError(f"Fewer opted-in customers than the minimum cohort of {floor}.")
+        if int(chosen.sum()) < minimum:
+            raise CohortRefusalError(f"Fewer opted-in customers than the minimum cohort of {minimum}.")
         return Contribution(cells=everyone.cells[chosen], labels=everyone.labels[chosen])
 
     def _allowed_under(self, head: SnapshotHead) -> frozenset[str]:

@@ -85,6 +85,7 @@ class RoundRelease(ContractModel):
     version: Literal[1] = 1
     run_id: Name
     round: Annotated[int, Field(ge=0)]
+    task: Digest
     purpose: Name
     manifests: Annotated[tuple[Digest, ...], Field(min_length=1)]
     """Every attempt whose sums are in the aggregate, in order."""
@@ -92,4 +93,6 @@ class RoundRelease(ContractModel):
     aggregate: Digest
     model_before: Digest
     model_after: Digest
+    state_after: Digest
+    """Digest of the coordinator's whole state after the round: what a run is resumed from."""
     epsilon_spent: Epsilon

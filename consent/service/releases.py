@@ -66,8 +66,9 @@ def _opened(unit: Unit, caller: Caller, release: RoundRelease) -> dict[str, Roun
     named = {digest: opened[digest] for digest in release.manifests if digest in opened}
     if len(named) != len(release.manifests):
         raise RoundRefusedError("The release names an attempt twice, or one that was never opened.")
-    if any(manifest.purpose != release.purpose for manifest in named.values()):
-        raise RoundRefusedError("The release's purpose is not the one its round was opened for.")
+    asked = {(manifest.task, manifest.purpose) for manifest in named.values()}
+    if asked != {(release.task, release.purpose)}:
+        raise RoundRefusedError("The release is not of the task and purpose that its round was opened for.")
     return named
 
 

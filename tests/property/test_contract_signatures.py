@@ -119,6 +119,7 @@ RELEASES = st.builds(
     RoundRelease,
     run_id=NAMES,
     round=COUNTS,
+    task=DIGESTS,
     purpose=NAMES,
     manifests=st.lists(DIGESTS, min_size=1, max_size=3).map(tuple),
     attestations=st.lists(
@@ -127,6 +128,7 @@ RELEASES = st.builds(
     aggregate=DIGESTS,
     model_before=DIGESTS,
     model_after=DIGESTS,
+    state_after=DIGESTS,
     epsilon_spent=EPSILONS,
 )
 VALUES = TASKS | HEADS | MANIFESTS | ATTESTATIONS | RELEASES

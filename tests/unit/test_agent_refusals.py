@@ -104,11 +104,6 @@ def _few_customers(bench: AgentBench) -> RoundRequest:
     return bench.request()
 
 
-def _under_the_tasks_cohort(bench: AgentBench) -> RoundRequest:
-    task = TASK.model_copy(update={"minimum_cohort": 121})
-    return _of_task(bench, task)
-
-
 def _members_of_another_root(bench: AgentBench) -> RoundRequest:
     bench.snapshots.opted_in = bench.snapshots.opted_in[:-1]
     bench.head = bench.snapshots.seal()
@@ -225,9 +220,6 @@ REFUSALS: dict[str, Refusal] = {
     "cohort under the brand's minimum": Refusal(
         _few_customers, CohortRefusalError, "minimum cohort of 20", reads_rows=True
     ),
-    "cohort under the task's minimum": Refusal(
-        _under_the_tasks_cohort, CohortRefusalError, "minimum cohort of 121", reads_rows=True
-    ),
     "budget exceeded": Refusal(
         _another_run, LedgerRefusalError, "Refused after ledger line 4", reads_rows=True, rounds_before=ROUNDS + 1
     ),
@@ -338,3 +330,10 @@ def test_a_withdrawal_while_computing_drops_the_sum_and_the_next_attempt_superse
     assert [row[4] for row in bench.ledger_rows()] == ["superseded", "committed"]
     assert bench.agent.ledger.lines(PURPOSE) == 1
     bench.close()
+
+
+def test_a_minimum_that_the_coordinator_varies_tells_nothing_about_the_cohort(tmp_path: Path) -> None:
+    bench = AgentBench(tmp_path)
+    task = TASK.model_copy(update={"minimum_cohort": 10_000})
+    reply = bench.agent.release(_of_task(bench, task))
+    assert reply.total.size == bench.solver.marginals_length

@@ -17,7 +17,7 @@ from client.errors import ManifestRefusalError, PolicyRefusalError
 from client.features.encoding import cells
 from client.port import ModelDelivery
 from client.training import Contribution, Trainer
-from consent.contract import Attestation, RoundRelease, Signed, SigningKey
+from consent.contract import Attestation, Label, RoundRelease, Signed, SigningKey
 from privacy.randomness import SystemNoise
 from privacy.vectors import Arrays, arrays_digest
 
@@ -136,12 +136,14 @@ def delivery(bench: AgentBench, *, signer: SigningKey | None = None, **changes: 
     values: dict[str, object] = {
         "run_id": "run-1",
         "round": bench.task.total_rounds - 1,
+        "task": bench.task.digest(),
         "purpose": PURPOSE,
         "manifests": (manifest,),
         "attestations": (Signed[Attestation].seal(attestation, bench.key),),
         "aggregate": "0" * 64,
         "model_before": "0" * 64,
         "model_after": arrays_digest(arrays),
+        "state_after": "0" * 64,
         "epsilon_spent": 2.0,
     }
     release = RoundRelease.model_validate({**values, **changes})
@@ -170,12 +172,14 @@ def test_a_model_that_was_not_released_is_not_installed(bench: AgentBench) -> No
     bench.play(bench.task.total_rounds)
     good = delivery(bench)
     other_task = bench.task.model_copy(update={"purpose": "churn"}).model_dump_json()
+    renamed = bench.task.model_copy(update={"label": Label(name="something-else")}).model_dump_json()
     short = {"point": np.zeros(0)}
     refused = {
         "not the coordinator's": delivery(bench, signer=bench.key),
         "malformed": replace(good, release="{}"),
         "not those that were released": replace(good, arrays=_other_point(good.arrays)),
-        "another purpose": replace(good, task=other_task),
+        "another task or purpose": replace(good, task=other_task),
+        "another task": replace(good, task=renamed),
         "not finished": delivery(bench, round=1),
         "no model before": replace(delivery(bench, model_after=arrays_digest(short)), arrays=short),
     }
@@ -188,7 +192,7 @@ def test_a_model_that_was_not_released_is_not_installed(bench: AgentBench) -> No
 def test_a_model_for_a_purpose_outside_the_policy_is_not_installed(bench: AgentBench) -> None:
     bench.play(bench.task.total_rounds)
     task = bench.task.model_copy(update={"purpose": "churn"})
-    sent = replace(delivery(bench, purpose="churn"), task=task.model_dump_json())
+    sent = replace(delivery(bench, purpose="churn", task=task.digest()), task=task.model_dump_json())
     with pytest.raises(PolicyRefusalError):
         bench.agent.install(sent)
 

@@ -96,6 +96,7 @@ class Rounds:
         values: dict[str, Any] = {
             "run_id": first.run_id,
             "round": first.round,
+            "task": first.task,
             "purpose": PURPOSE,
             "manifests": tuple(manifest.digest() for manifest in manifests),
             "attestations": tuple(
@@ -104,6 +105,7 @@ class Rounds:
             "aggregate": digest("sum"),
             "model_before": digest("model"),
             "model_after": digest("next"),
+            "state_after": digest("state"),
             "epsilon_spent": 0.5,
         }
         return RoundRelease(**{**values, **changes})

@@ -127,6 +127,13 @@ def state_file(bench: CoordinatorBench, number: int) -> Path:
     return bench.folder / f"state-{number:04d}.npz"
 
 
+def _altered_tail(bench: CoordinatorBench) -> None:
+    state = RunFolder(bench.folder).load(1)
+    RunFolder(bench.folder).save(
+        SolverState(2, state.marginals, state.weights, state.previous, state.tail_sum + 1e-9, state.tail_count)
+    )
+
+
 def _altered(bench: CoordinatorBench) -> None:
     state = RunFolder(bench.folder).load(1)
     RunFolder(bench.folder).save(
@@ -153,6 +160,7 @@ def _flipped(bench: CoordinatorBench) -> None:
 DAMAGE = {
     "missing": (lambda bench: state_file(bench, 1).unlink(), "not in the run's folder"),
     "altered": (_altered, "not the one that was released"),
+    "altered where the next query does not show it": (_altered_tail, "not the one that was released"),
     "older": (_older, "not the one that was released"),
     "cut short": (_cut, "can not be read"),
     "one bit flipped": (_flipped, "can not be read|not the one that was released"),

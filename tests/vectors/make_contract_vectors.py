@@ -85,12 +85,14 @@ ATTESTATION = Attestation(
 RELEASE = RoundRelease(
     run_id="run-1",
     round=3,
+    task=TASK.digest(),
     purpose="conversion",
     manifests=(MANIFEST.digest(),),
     attestations=(Signed[Attestation].seal(ATTESTATION, BRAND),),
     aggregate="01" * 32,
     model_before="cd" * 32,
     model_after="23" * 32,
+    state_after="89" * 32,
     epsilon_spent=0.2,
 )
 CHOICE = Choice(
