@@ -179,7 +179,7 @@ def _wide(console: Console) -> Console:
 
 
 def _print_verify(console: Console, log: str, vkey: str) -> None:
-    command = shlex.join(["confide", "audit", "verify", log, "--vkey", vkey])
+    command = shlex.join([sys.argv[0], "audit", "verify", log, "--vkey", vkey])
     console.print(f"verify it yourself: {command}", highlight=False, soft_wrap=True)
 
 
