@@ -85,7 +85,8 @@ class Federation:
         settings = ConsentSettings(data_dir=folder / "consent")
         self._operator_token = initialise(settings)
         app = create_app(settings)
-        self._resources.callback(app.state.workplace.database.close)
+        self._resources.callback(app.state.workplace.close)
+        self.publish_log: Callable[[], None] = app.state.workplace.publish_now
         transport = self._resources.enter_context(InProcessTransport(app))
         self._http = self._resources.enter_context(httpx.Client(transport=transport, base_url="http://consent"))
         self.log_folder = settings.log_dir

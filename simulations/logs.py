@@ -25,6 +25,7 @@ class LogState:
 
 def log_state(federation: Federation) -> LogState:
     """Keep the verifier key and last checkpoint apart from the log, then verify the folder under them."""
+    federation.publish_log()
     folder = federation.log_folder
     kept_key, kept_checkpoint = federation.folder / KEPT_KEY, federation.folder / KEPT_CHECKPOINT
     write_atomically(kept_checkpoint, (folder / CHECKPOINT).read_bytes())

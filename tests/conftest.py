@@ -145,11 +145,13 @@ def consent_worlds(tmp_path: Path) -> Iterator[Callable[..., ConsentWorld]]:
     with ExitStack() as resources:
 
         def start(**values: Any) -> ConsentWorld:
-            settings = ConsentSettings(data_dir=tmp_path / f"consent-{uuid4().hex[:8]}", **values)
+            settings = ConsentSettings(
+                data_dir=tmp_path / f"consent-{uuid4().hex[:8]}", **{"publish_interval": 0, **values}
+            )
             clock = ManualClock()
             token = initialise(settings, clock=clock)
             app = create_app(settings, clock=clock)
-            resources.callback(app.state.workplace.database.close)
+            resources.callback(app.state.workplace.close)
             transport = resources.enter_context(InProcessTransport(app))
             http = resources.enter_context(httpx.Client(transport=transport, base_url="http://consent"))
             return ConsentWorld(settings, clock, app, http, ConsentClient(http, token))

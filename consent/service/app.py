@@ -1,7 +1,10 @@
 """The application: one router per noun, behind one boundary that caps, logs and translates errors."""
 
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -25,7 +28,9 @@ def create_app(
         SetupError: it was not initialised.
         LogInconsistentError: the database does not extend the published log.
     """
-    app = FastAPI(title="Confide consent service", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Confide consent service", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_closing
+    )
     app.state.workplace = open_workplace(settings, clock=clock, random_bytes=random_bytes)
     for router in ROUTERS:
         app.include_router(router)
@@ -34,3 +39,9 @@ def create_app(
     app.add_exception_handler(HTTPException, problems.on_http_error)
     app.add_middleware(Boundary, max_body_bytes=settings.max_body_bytes)
     return app
+
+
+@asynccontextmanager
+async def _closing(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    await run_sync(app.state.workplace.close)

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 
 from consent.errors import SetupError
@@ -81,6 +81,7 @@ def _workplace(
         keys=keys,
         clock=clock,
         snapshot_validity=timedelta(seconds=settings.snapshot_validity),
+        publish_interval=settings.publish_interval,
         random_bytes=random_bytes,
     )
 
@@ -88,6 +89,7 @@ def _workplace(
 @contextmanager
 def _opened(settings: ConsentSettings, *, database: Database, keys: Keyring, clock: Clock) -> Iterator[Workplace]:
     try:
-        yield _workplace(settings, database=database, keys=keys, clock=clock)
+        with closing(_workplace(settings, database=database, keys=keys, clock=clock)) as workplace:
+            yield workplace
     finally:
         database.close()

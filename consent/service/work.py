@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from consent.errors import LogError
 from consent.log.publisher import Publisher
+from consent.log.publishing import BackgroundPublisher
 from consent.log.store import Payload, RandomBytes, append, read_head
 from consent.service.keys import Keyring
 from consent.service.logbook import logbook
@@ -69,7 +69,7 @@ class Unit:
 
 
 class Workplace:
-    """Everything that handlers share; opens units of work and publishes after their commit."""
+    """Everything that handlers share; opens units of work and has published what they committed."""
 
     def __init__(
         self,
@@ -79,15 +79,35 @@ class Workplace:
         keys: Keyring,
         clock: Clock = utc_now,
         snapshot_validity: timedelta,
+        publish_interval: float = 0,
         random_bytes: RandomBytes = secrets.token_bytes,
     ) -> None:
         self.database = database
         self.publisher = publisher
         self.keys = keys
         self.clock = clock
-        self.healthy = True
+        self._publishing = BackgroundPublisher(publisher, interval=publish_interval, on_failure=_tell)
         self._snapshot_validity = snapshot_validity
         self._random_bytes = random_bytes
+
+    @property
+    def healthy(self) -> bool:
+        """Whether publishing works; what is committed stands either way."""
+        return self._publishing.healthy
+
+    def publish_now(self) -> None:
+        """Publish everything that is committed before returning, for who reads the folder next.
+
+        Raises:
+            LogInconsistentError: database and published log do not tell one history.
+            OSError: the folder can not be written.
+        """
+        self._publishing.flush()
+
+    def close(self) -> None:
+        """Publish what is left and give back the database."""
+        self._publishing.close()
+        self.database.close()
 
     @contextmanager
     def reading(self) -> Iterator[Unit]:
@@ -97,12 +117,12 @@ class Workplace:
 
     @contextmanager
     def writing(self) -> Iterator[Unit]:
-        """Give a unit that is committed once when the block ends well, then published."""
+        """Give a unit that is committed once when the block ends well, and published soon after."""
         with self.database.writing() as session:
             unit = self._unit(session)
             yield unit
         if unit.appended:
-            self._publish()
+            self._publishing.appended()
 
     def _unit(self, session: Session) -> Unit:
         return Unit(
@@ -113,11 +133,6 @@ class Workplace:
             random_bytes=self._random_bytes,
         )
 
-    def _publish(self) -> None:
-        """Publish what was committed; a failure turns health red, the commit stands."""
-        try:
-            self.publisher.publish()
-            self.healthy = True
-        except (LogError, OSError) as error:
-            self.healthy = False
-            logbook().error("publishing_failed", fault=type(error).__name__)
+
+def _tell(error: Exception) -> None:
+    logbook().error("publishing_failed", fault=type(error).__name__)

@@ -73,7 +73,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             declare(unit, _purpose(purpose))
             publish(unit, Notice(purpose=purpose, language="en", text=NOTICE))
     yield service
-    service.workplace.database.close()
+    service.workplace.close()
     assert verify_folder(settings.log_dir).findings == []
 
 

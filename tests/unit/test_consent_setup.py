@@ -23,7 +23,7 @@ from consent.wire import Role
 
 @pytest.fixture
 def settings(tmp_path: Path) -> ConsentSettings:
-    return ConsentSettings(data_dir=tmp_path / "consent")
+    return ConsentSettings(data_dir=tmp_path / "consent", publish_interval=0)
 
 
 def test_secrets_are_files_that_their_owner_alone_can_read(settings: ConsentSettings) -> None:
@@ -76,7 +76,7 @@ def test_a_database_restored_from_an_old_copy_does_not_start(settings: ConsentSe
     app = create_app(settings)
     with InProcessTransport(app) as transport, httpx.Client(transport=transport, base_url="http://x") as http:
         ConsentClient(http, token).enrol(Role.OFFICER, "officer")
-    app.state.workplace.database.close()
+    app.state.workplace.close()
     for leftover in settings.data_dir.glob("consent.db*"):
         leftover.unlink()
     (settings.data_dir / "consent.db").write_bytes(old)
@@ -122,7 +122,7 @@ def served(settings: ConsentSettings) -> Iterator[tuple[str, str]]:
     yield f"http://127.0.0.1:{port}", token
     server.should_exit = True
     thread.join()
-    app.state.workplace.database.close()
+    app.state.workplace.close()
 
 
 def test_the_client_speaks_to_a_served_application(served: tuple[str, str]) -> None:

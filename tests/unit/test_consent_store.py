@@ -113,11 +113,11 @@ def test_a_writer_with_an_old_head_is_refused(database: Database, monkeypatch: p
 
 @pytest.fixture
 def workplace(database_url: str, tmp_path: Path) -> Iterator[Workplace]:
-    settings = ConsentSettings(data_dir=tmp_path / "consent", database_url=database_url)
+    settings = ConsentSettings(data_dir=tmp_path / "consent", database_url=database_url, publish_interval=0.01)
     initialise(settings)
     workplace: Workplace = create_app(settings).state.workplace
     yield workplace
-    workplace.database.close()
+    workplace.close()
 
 
 CALLER = Caller(id=1, role=Role.BRAND, name="acme", public_key=None)
@@ -151,6 +151,7 @@ def test_a_fault_between_rows_and_entries_leaves_neither(
     with workplace.writing() as unit:
         record(unit, CALLER, batch("kept"))
     assert counts(workplace)["choices"] == 1
+    workplace.publish_now()
     assert verify_folder(workplace.publisher.folder).verified
 
 
@@ -169,7 +170,7 @@ def test_a_crash_after_the_commit_is_published_at_the_next_start(
         append(session, [{"kind": "committed, then the power failed"}] * 300)
     published = (workplace.publisher.folder / "checkpoint").read_bytes()
     app = create_app(ConsentSettings(data_dir=tmp_path / "consent", database_url=database_url))
-    app.state.workplace.database.close()
+    app.state.workplace.close()
     assert (workplace.publisher.folder / "checkpoint").read_bytes() != published
     report = verify_folder(workplace.publisher.folder)
     assert (report.verified, report.size) == (True, 301)
@@ -178,7 +179,7 @@ def test_a_crash_after_the_commit_is_published_at_the_next_start(
 def test_two_services_on_one_database_publish_one_log(
     workplace: Workplace, tmp_path: Path, database_url: str
 ) -> None:
-    settings = ConsentSettings(data_dir=tmp_path / "consent", database_url=database_url)
+    settings = ConsentSettings(data_dir=tmp_path / "consent", database_url=database_url, publish_interval=0.01)
     other: Workplace = create_app(settings).state.workplace
 
     def work(numbered: tuple[int, Workplace]) -> None:
@@ -189,7 +190,8 @@ def test_two_services_on_one_database_publish_one_log(
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, enumerate([workplace, other, workplace, other])))
-    other.database.close()
+    other.close()
+    workplace.close()
     assert workplace.healthy
     assert other.healthy
     report = verify_folder(workplace.publisher.folder)

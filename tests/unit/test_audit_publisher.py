@@ -1,0 +1,132 @@
+"""Publishing beside the requests: soon, together, again after a failure, and before an orderly stop ends."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from consent.log.publishing import BackgroundPublisher
+from consent.log.verify import verify_folder
+from consent.service import create_app, initialise
+from consent.settings import ConsentSettings
+
+PATIENCE = 20.0
+
+
+class Scripted:
+    """A publisher that counts, waits and fails as told."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.faults: list[Exception] = []
+        self.called = threading.Condition()
+
+    def publish(self) -> None:
+        with self.called:
+            self.calls += 1
+            self.called.notify_all()
+            if self.faults:
+                raise self.faults.pop()
+
+    def wait_for(self, calls: int) -> None:
+        with self.called:
+            assert self.called.wait_for(lambda: self.calls >= calls, PATIENCE)
+
+
+def background(scripted: Scripted, interval: float, told: list[Exception] | None = None) -> BackgroundPublisher:
+    tell: Callable[[Exception], None] = (told if told is not None else []).append
+    publisher: Any = scripted
+    return BackgroundPublisher(publisher, interval=interval, on_failure=tell)
+
+
+def test_many_appends_are_one_publication() -> None:
+    scripted = Scripted()
+    publishing = background(scripted, 0.5)
+    for _ in range(100):
+        publishing.appended()
+    assert scripted.calls == 0
+    scripted.wait_for(1)
+    publishing.close()
+    assert scripted.calls == 1
+
+
+def test_an_append_is_published_without_another_one() -> None:
+    scripted = Scripted()
+    publishing = background(scripted, 0.01)
+    for number in range(1, 4):
+        publishing.appended()
+        scripted.wait_for(number)
+    publishing.close()
+
+
+def test_a_stop_publishes_what_is_left() -> None:
+    scripted = Scripted()
+    publishing = background(scripted, 1.0)
+    publishing.appended()
+    publishing.close()
+    publishing.close()
+    assert scripted.calls == 1
+
+
+def test_what_comes_after_the_stop_is_published_at_once() -> None:
+    scripted = Scripted()
+    publishing = background(scripted, 1.0)
+    publishing.close()
+    publishing.appended()
+    assert scripted.calls == 1
+
+
+def test_a_failure_is_told_and_tried_again_without_a_new_append() -> None:
+    scripted, told = Scripted(), list[Exception]()
+    scripted.faults = [OSError("full"), ValueError("anything")]
+    publishing = background(scripted, 0.01, told)
+    publishing.appended()
+    scripted.wait_for(3)
+    publishing.close()
+    assert publishing.healthy
+    assert [type(error) for error in told] == [ValueError, OSError]
+
+
+def test_health_is_red_from_the_failure_to_the_next_success() -> None:
+    scripted = Scripted()
+    publishing = background(scripted, 0)
+    scripted.faults = [OSError("full")]
+    publishing.appended()
+    assert not publishing.healthy
+    scripted.faults = [OSError("still full")]
+    with pytest.raises(OSError, match="still full"):
+        publishing.flush()
+    assert not publishing.healthy
+    publishing.flush()
+    assert publishing.healthy
+
+
+def test_a_closed_service_has_published_everything(tmp_path: Path) -> None:
+    settings = ConsentSettings(data_dir=tmp_path / "consent", publish_interval=1)
+    initialise(settings)
+    workplace = create_app(settings).state.workplace
+    before = (settings.log_dir / "checkpoint").read_text()
+    for number in range(3):
+        with workplace.writing() as unit:
+            unit.log("test", {"number": number})
+    assert (settings.log_dir / "checkpoint").read_text() == before
+    workplace.close()
+    report = verify_folder(settings.log_dir)
+    assert (report.findings, report.size) == ([], 4)
+
+
+def test_a_served_application_publishes_when_it_is_stopped(tmp_path: Path) -> None:
+    settings = ConsentSettings(data_dir=tmp_path / "consent", publish_interval=1)
+    initialise(settings)
+    app = create_app(settings)
+
+    async def serve() -> None:
+        async with app.router.lifespan_context(app):
+            with app.state.workplace.writing() as unit:
+                unit.log("test", {})
+
+    anyio.run(serve)
+    assert verify_folder(settings.log_dir).size == 2
