@@ -1,15 +1,19 @@
 """What a leaf is: a salted commitment to a payload that stays with the consent service.
 
 Entry = 0x01 || SHA-256(salt || RFC 8785 payload). Without the 16 random bytes of salt, a payload can not be
-guessed from its leaf; with salt and payload destroyed, every proof over the leaf still holds.
+guessed from its leaf; with salt and payload destroyed, every proof over the leaf still holds. What opens an
+entry is kept as one line: in clear, sealed under the key of the customer that it is about, or erased.
 """
 
+import base64
+import binascii
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,6 +23,7 @@ from consent.errors import LogError
 
 VERSION = b"\x01"
 SALT_BYTES = 16
+SEALED_LINE = re.compile(rb'\{"index":[0-9]+,"key":')
 
 
 def commit(salt: bytes, payload: bytes) -> bytes:
@@ -37,12 +42,34 @@ def canonical_payload(payload: Mapping[str, Any]) -> bytes:
     return canonical_json(payload)
 
 
+class _HasLine(Protocol):
+    def line(self) -> bytes: ...
+
+
+_Spelled = TypeVar("_Spelled", bound=_HasLine)
+
+
 class _Line(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     index: int = Field(ge=0)
     salt: str = Field(pattern=r"^([0-9a-f]{2}){16,32}$")
     payload: dict[str, Any]
+
+
+class _SealedLine(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    index: int = Field(ge=0)
+    key: int = Field(ge=0)
+    sealed: str
+
+
+class _ErasedLine(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    erased: Literal[True]
+    index: int = Field(ge=0)
 
 
 @dataclass(frozen=True)
@@ -77,6 +104,73 @@ class Opening:
             opening = cls(fields.index, bytes.fromhex(fields.salt), canonical_payload(fields.payload))
         except (ValidationError, rfc8785.CanonicalizationError):
             raise LogError("An opening is not a line with index, payload and salt.") from None
-        if opening.line() != line:
-            raise LogError("An opening is not in its canonical spelling.")
-        return opening
+        return _canonical(opening, line)
+
+
+@dataclass(frozen=True)
+class SealedOpening:
+    """An opening encrypted under the data key of the customer that the entry is about."""
+
+    index: int
+    key_id: int
+    ciphertext: bytes
+
+    def line(self) -> bytes:
+        """Write it as one canonical JSON line, without its newline."""
+        return b'{"index":%d,"key":%d,"sealed":"%s"}' % (
+            self.index,
+            self.key_id,
+            base64.b64encode(self.ciphertext),
+        )
+
+    @classmethod
+    def parse(cls, line: bytes) -> Self:
+        """Read one line; raises as `Opening.parse` does."""
+        try:
+            fields = _SealedLine.model_validate_json(line)
+            sealed = cls(fields.index, fields.key, base64.b64decode(fields.sealed, validate=True))
+        except (ValidationError, binascii.Error, ValueError):
+            raise LogError("A sealed opening is not a line with index, key and ciphertext.") from None
+        return _canonical(sealed, line)
+
+
+@dataclass(frozen=True)
+class ErasedOpening:
+    """What is left of an opening whose salt and payload were destroyed."""
+
+    index: int
+
+    def line(self) -> bytes:
+        """Write it as one canonical JSON line, without its newline."""
+        return b'{"erased":true,"index":%d}' % self.index
+
+    @classmethod
+    def parse(cls, line: bytes) -> Self:
+        """Read one line; raises as `Opening.parse` does."""
+        try:
+            erased = cls(_ErasedLine.model_validate_json(line).index)
+        except ValidationError:
+            raise LogError("An erased opening is not a line with its index.") from None
+        return _canonical(erased, line)
+
+
+AnyOpening = Opening | SealedOpening | ErasedOpening
+
+
+def parse_opening(line: bytes) -> AnyOpening:
+    """Read one line of any of the three kinds.
+
+    Raises:
+        LogError: it is none of them, or not in its one canonical spelling.
+    """
+    if line.startswith(b'{"erased":'):
+        return ErasedOpening.parse(line)
+    if SEALED_LINE.match(line):
+        return SealedOpening.parse(line)
+    return Opening.parse(line)
+
+
+def _canonical(opening: _Spelled, line: bytes) -> _Spelled:
+    if opening.line() != line:
+        raise LogError("An opening is not in its canonical spelling.")
+    return opening

@@ -1,6 +1,7 @@
 """Openings beside the tiles, for the officer's verifier: `openings/<segment>.ndjson`, never served.
 
-A segment holds the openings of 4096 entries; openings of erased entries are left out.
+A segment holds the openings of 4096 entries: those about a customer sealed under a key that stays with the
+service, those of erased entries as a line that says so.
 """
 
 import os
@@ -9,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from consent.errors import LogError
-from consent.log.commitments import Opening
+from consent.log.commitments import AnyOpening, parse_opening
 
 FOLDER = "openings"
 SEGMENT_ENTRIES = 4096
@@ -35,7 +36,7 @@ class OpeningsFolder:
                 lines.pop()
             os.truncate(path, sum(len(line) + 1 for line in lines))
 
-    def append(self, openings: Sequence[Opening]) -> None:
+    def append(self, openings: Sequence[AnyOpening]) -> None:
         """Append openings, in order of index, and make them durable."""
         for name, group in groupby(openings, key=lambda opening: segment_path(opening.index)):
             path = self._folder / name
@@ -49,6 +50,6 @@ class OpeningsFolder:
 
 def _is_beyond(line: bytes, size: int) -> bool:
     try:
-        return Opening.parse(line).index >= size
+        return parse_opening(line).index >= size
     except LogError:
         return False

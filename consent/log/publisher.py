@@ -98,7 +98,7 @@ class Publisher:
             )
         stale = self._write_bundles([stored.entry for stored in fresh])
         stale += self._write_tiles([leaf_hash(stored.entry) for stored in fresh])
-        self._openings.append([stored.opening for stored in fresh if stored.opening is not None])
+        self._openings.append([stored.opening for stored in fresh])
         checkpoint = Checkpoint(origin=self.verifier.name, size=head.size, root=head.root())
         self._note = sign_checkpoint(checkpoint, self._key)
         write_atomically(self.folder / CHECKPOINT, self._note.encode())

@@ -35,6 +35,10 @@ class Report:
     since: int | None = None
     key_from_same_place: bool = False
     openings: int = 0
+    sealed: int = 0
+    """Openings about a customer, which only the service can read."""
+    erased: int = 0
+    """Openings that were destroyed with their customer's key."""
     withheld: int = 0
     findings: list[Finding] = field(default_factory=list)
 
@@ -52,7 +56,8 @@ class Report:
         yield from (finding.line() for finding in self.findings)
         if self.origin is not None:
             yield f"log {self.origin}, {self.size} entries, root {self.root}"
-            yield f"openings: {self.openings} checked, {self.withheld} withheld"
+            counts = {"sealed": self.sealed, "erased": self.erased, "withheld": self.withheld}
+            yield f"openings: {self.openings} checked, {', '.join(f'{n} {what}' for what, n in counts.items())}"
         if self.since is not None and self.verified:
             yield f"the log extends the earlier checkpoint of {self.since} entries"
         if self.key_from_same_place:

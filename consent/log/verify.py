@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from consent.errors import ConsentError, LogError, NoteFormatError, SetupError
-from consent.log.commitments import Opening
+from consent.log.commitments import Opening, SealedOpening, parse_opening
 from consent.log.merkle import leaf_hash, root_hash
 from consent.log.note import Checkpoint, VerifierKey, open_checkpoint
 from consent.log.openings import SEGMENT_ENTRIES, segment_path
@@ -199,7 +199,7 @@ class _Verification:
             for start in starts:
                 if self._take(segment_path(start), "openings") is not None:
                     self._check_segment(segment_path(start), start, min(start + SEGMENT_ENTRIES, size))
-        self._report.withheld = size - self._report.openings
+        self._report.withheld = size - self._report.openings - self._report.sealed - self._report.erased
 
     def _check_segment(self, name: str, start: int, end: int) -> None:
         *lines, rest = self._files[name].read_bytes().split(b"\n")
@@ -208,7 +208,7 @@ class _Verification:
         expected = start
         for number, line in enumerate(lines, 1):
             try:
-                opening = Opening.parse(line)
+                opening = parse_opening(line)
             except LogError as error:
                 self._report.add("opening", name, f"line {number}: {_reason(error)}")
                 continue
@@ -218,7 +218,10 @@ class _Verification:
             self._report_gap(name, expected, opening.index)
             expected = opening.index + 1
             entry = self._entries[opening.index]
-            if entry is None or not opening.opens(entry):
+            if not isinstance(opening, Opening):
+                self._report.sealed += isinstance(opening, SealedOpening)
+                self._report.erased += not isinstance(opening, SealedOpening)
+            elif entry is None or not opening.opens(entry):
                 self._report.add("opening", name, "it is not what the entry commits to", entry=opening.index)
             else:
                 self._report.openings += 1

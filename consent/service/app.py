@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from consent.errors import ConsentError
-from consent.log.store import RandomBytes
+from consent.log.payloads import RandomBytes
 from consent.service import problems
 from consent.service.boundary import Boundary
 from consent.service.routes import ROUTERS

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from consent.contract import Act, Choice
 from consent.errors import ConflictError, InvalidRequestError, NotFoundError, UnknownNoticeError
+from consent.log.payloads import Subject
 from consent.service.purposes import require_purposes
 from consent.service.standing import Standing, after, granted
 from consent.service.work import Caller, Unit
@@ -42,7 +43,8 @@ def record(unit: Unit, caller: Caller, batch: ChoiceBatch) -> RecordedChoices:
             raise ConflictError("This idempotency key was used for another batch; take a new key.")
         return RecordedChoices.model_validate_json(seen.response)
     _check(unit, caller, batch.choices)
-    indices = unit.log_all("choice_recorded", [_entry(choice) for choice in batch.choices])
+    subjects = [Subject(choice.brand, choice.subject) for choice in batch.choices]
+    indices = unit.log_all("choice_recorded", [_entry(choice) for choice in batch.choices], subjects=subjects)
     _store(unit, batch.choices, indices)
     _fold(unit, caller.name, batch.choices, indices)
     answer = RecordedChoices(log_indices=tuple(indices))
@@ -52,6 +54,7 @@ def record(unit: Unit, caller: Caller, batch: ChoiceBatch) -> RecordedChoices:
             key=batch.idempotency_key,
             request=request,
             response=answer.model_dump_json().encode(),
+            first_index=indices[0],
         )
     )
     unit.session.flush()

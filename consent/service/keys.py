@@ -1,5 +1,6 @@
-"""The service's two private keys, each in a file that its owner alone can read."""
+"""The service's private keys, each in a file that its owner alone can read."""
 
+import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,39 +9,47 @@ from typing import Self
 from consent.contract import SigningKey
 from consent.errors import SetupError
 from consent.files import write_private
+from consent.log.payloads import Vault
 
 SNAPSHOT_KEY = "snapshot.key"
 LOG_KEY = "log.key"
+PAYLOAD_KEY = "payload.key"
 KEY_BYTES = 32
 
 
 @dataclass(frozen=True)
 class Keyring:
-    """One key signs snapshot heads, the other the log's checkpoints."""
+    """One key signs snapshot heads, one the log's checkpoints; the vault's key wraps customers' data keys."""
 
     snapshots: SigningKey
     log: SigningKey
+    vault: Vault
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read both keys.
+        """Read all keys.
 
         Raises:
             SetupError: a key is missing, malformed, or readable by others.
         """
-        return cls(snapshots=_read(folder / SNAPSHOT_KEY), log=_read(folder / LOG_KEY))
+        snapshots, log, payloads = (_read(folder / name) for name in (SNAPSHOT_KEY, LOG_KEY, PAYLOAD_KEY))
+        return cls(
+            snapshots=SigningKey.from_private_bytes(snapshots),
+            log=SigningKey.from_private_bytes(log),
+            vault=Vault(payloads),
+        )
 
     @classmethod
     def create(cls, folder: Path) -> Self:
-        """Create the keys that are not there yet, and read both."""
+        """Create the keys that are not there yet, and read all."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name in (SNAPSHOT_KEY, LOG_KEY):
+        for name in (SNAPSHOT_KEY, LOG_KEY, PAYLOAD_KEY):
             if not (folder / name).exists():
-                write_private(folder / name, SigningKey.generate().private_bytes())
+                write_private(folder / name, secrets.token_bytes(KEY_BYTES))
         return cls.load(folder)
 
 
-def _read(path: Path) -> SigningKey:
+def _read(path: Path) -> bytes:
     if not path.is_file():
         raise SetupError(f"There is no key at {path}; run `confide consent init` to create one.")
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -48,4 +57,4 @@ def _read(path: Path) -> SigningKey:
     raw = path.read_bytes()
     if len(raw) != KEY_BYTES:
         raise SetupError(f"The key at {path} is not {KEY_BYTES} bytes long; restore it from its backup.")
-    return SigningKey.from_private_bytes(raw)
+    return raw

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 from consent.errors import SetupError
 from consent.files import write_private
+from consent.log.payloads import RandomBytes
 from consent.log.publisher import Publisher
-from consent.log.store import RandomBytes, create_head
+from consent.log.store import create_head
 from consent.service.keys import Keyring
 from consent.service.principals import enrol
 from consent.service.work import Clock, Workplace, utc_now
@@ -31,7 +32,7 @@ def initialise(settings: ConsentSettings, *, clock: Clock = utc_now) -> str:
     """
     keys = Keyring.create(settings.data_dir)
     database = Database.connect(settings.url)
-    database.migrate()
+    database.migrate(vault=keys.vault)
     with database.writing() as session:
         create_head(session)
     path = settings.data_dir / OPERATOR_TOKEN

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from consent.log.payloads import RandomBytes, Subject
 from consent.log.publisher import Publisher
 from consent.log.publishing import BackgroundPublisher
-from consent.log.store import Payload, RandomBytes, append, read_head
+from consent.log.store import Payload, append, read_head
 from consent.service.keys import Keyring
 from consent.service.logbook import logbook
 from consent.store.database import Database
@@ -49,15 +50,21 @@ class Unit:
     random_bytes: RandomBytes
     appended: bool = field(default=False)
 
-    def log(self, kind: str, content: Payload) -> int:
-        """Append one entry and return its index."""
-        return self.log_all(kind, [content])[0]
+    def log(self, kind: str, content: Payload, *, subject: Subject | None = None) -> int:
+        """Append one entry and return its index; one about a customer is sealed under their key."""
+        return self.log_all(kind, [content], subjects=[subject])[0]
 
-    def log_all(self, kind: str, contents: Sequence[Payload]) -> range:
-        """Append one entry per content, all of one kind."""
+    def log_all(self, kind: str, contents: Sequence[Payload], *, subjects: Sequence[Subject | None] = ()) -> range:
+        """Append one entry per content, all of one kind; `subjects` names whom each is about."""
         stamp = {"kind": kind, "version": 1, "recorded_at": self.now.isoformat()}
         self.appended = True
-        return append(self.session, [{**stamp, **content} for content in contents], random_bytes=self.random_bytes)
+        return append(
+            self.session,
+            [{**stamp, **content} for content in contents],
+            subjects=subjects,
+            vault=self.keys.vault,
+            random_bytes=self.random_bytes,
+        )
 
     def lock(self) -> None:
         """Keep all other writers off until the commit, so that what is read here stays true."""

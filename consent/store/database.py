@@ -44,11 +44,18 @@ class Database:
         event.listen(engine, "begin", _begin_sqlite)
         return cls(engine)
 
-    def migrate(self) -> None:
-        """Create or upgrade the schema."""
+    def migrate(self, *, vault: object = None) -> None:
+        """Create or upgrade the schema.
+
+        Args:
+            vault: a `consent.log.payloads.Vault`, with which an older database's openings are sealed.
+
+        Raises:
+            SetupError: there is something to seal and no vault.
+        """
         with self._writers, self.engine.execution_options(**WRITES).begin() as connection:
             config = _alembic_config()
-            config.attributes["connection"] = connection
+            config.attributes.update(connection=connection, vault=vault)
             command.upgrade(config, "head")
 
     def check_schema(self) -> None:
@@ -98,6 +105,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
+        "secure_delete=ON",
         f"busy_timeout={BUSY_TIMEOUT_MS}",
     ):
         cursor.execute(f"PRAGMA {pragma}")

@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -60,13 +61,40 @@ def _log_index(*, primary_key: bool = False) -> Mapped[int]:
 
 
 class LogEntry(Base):
-    """An entry of the log with what opens it."""
+    """An entry of the log with what opens it: in clear, sealed where there is a `key_id`, or erased."""
 
     __tablename__ = "log_entries"
+    __table_args__ = (
+        Index(
+            None, "key_id", sqlite_where=text("key_id IS NOT NULL"), postgresql_where=text("key_id IS NOT NULL")
+        ),
+    )
     log_index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     entry: Mapped[bytes] = mapped_column(LargeBinary)
     salt: Mapped[bytes | None] = mapped_column(LargeBinary)
     payload: Mapped[bytes | None] = mapped_column(LargeBinary)
+    key_id: Mapped[int | None] = mapped_column(BigInteger)
+    """The customer's key under which `payload` holds nonce, salt and payload; then `salt` is empty."""
+
+
+class SubjectKeyRow(Base):
+    """The data key of one customer, wrapped under the service's payload key; erasure deletes it."""
+
+    __tablename__ = "subject_keys"
+    __table_args__ = (UniqueConstraint("brand", "subject"),)
+    key_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """Index of the first entry that was sealed under it, so that no number is ever used twice."""
+    brand: Mapped[str] = mapped_column(NAME)
+    subject: Mapped[str] = mapped_column(DIGEST)
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ScrubRow(Base):
+    """A place that still holds bytes which a committed transaction took away; gone once it was rewritten."""
+
+    __tablename__ = "scrubs"
+    place: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """The path of a published segment of openings, or the database itself."""
 
 
 class LogHead(Base):
@@ -113,7 +141,7 @@ class NoticeRow(Base):
 
 
 class ChoiceRow(Base):
-    """One act of one customer; never changed, never deleted."""
+    """One act of one customer; never changed, deleted only by the customer's erasure."""
 
     __tablename__ = "choices"
     __table_args__ = (Index(None, "brand", "subject"),)
@@ -258,7 +286,11 @@ class IdempotencyRow(Base):
     """What a request with this key was answered, so that a repeat has no second effect."""
 
     __tablename__ = "idempotency_keys"
+    __table_args__ = (Index(None, "first_index"),)
     principal_id: Mapped[int] = mapped_column(ForeignKey("principals.id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(128), primary_key=True)
-    request: Mapped[str] = mapped_column(DIGEST)
+    request: Mapped[str | None] = mapped_column(DIGEST)
+    """Hash of the request; empty once a customer in it was erased, so that it matches no guess."""
     response: Mapped[bytes] = mapped_column(LargeBinary)
+    first_index: Mapped[int] = mapped_column(BigInteger)
+    """Index of the first of the entries that the request made."""

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from consent.commands import audit
 from consent.contract import SigningKey
 from consent.errors import ConsentError, LogInconsistentError, SetupError
+from consent.log.commitments import Opening
 from consent.log.note import Checkpoint, sign_checkpoint, verifier_key
 from consent.log.publisher import Publisher
 from consent.log.store import append, create_head, entries
@@ -91,7 +92,9 @@ def _replay(log: Log, steps: list[int], *, restart: bool) -> dict[str, bytes]:
     folder.mkdir()
     copy = Log(folder)
     with log.database.reading() as session:
-        stored = iter([entry.opening for entry in entries(session, 0, sum(steps)) if entry.opening])
+        stored = iter(
+            [entry.opening for entry in entries(session, 0, sum(steps)) if isinstance(entry.opening, Opening)]
+        )
     for step in steps:
         openings = list(islice(stored, step))
         salts = b"".join(opening.salt for opening in openings)

@@ -28,7 +28,7 @@ def settings(tmp_path: Path) -> ConsentSettings:
 
 def test_secrets_are_files_that_their_owner_alone_can_read(settings: ConsentSettings) -> None:
     token = initialise(settings)
-    for name in ("snapshot.key", "log.key", "operator.token"):
+    for name in ("snapshot.key", "log.key", "payload.key", "operator.token"):
         assert stat.S_IMODE((settings.data_dir / name).stat().st_mode) == 0o600
     assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700
     assert (settings.data_dir / "operator.token").read_text().strip() == token
@@ -47,7 +47,7 @@ def test_a_service_is_never_created_silently(settings: ConsentSettings) -> None:
     assert not settings.data_dir.exists()
 
 
-@pytest.mark.parametrize("name", ["snapshot.key", "log.key"])
+@pytest.mark.parametrize("name", ["snapshot.key", "log.key", "payload.key"])
 def test_a_key_that_is_missing_or_open_to_others_is_refused(settings: ConsentSettings, name: str) -> None:
     initialise(settings)
     path = settings.data_dir / name

@@ -1,0 +1,173 @@
+"""Payloads about one customer, encrypted under a data key that exists for that customer alone.
+
+A data key is 32 random bytes, kept wrapped under the service's key-encryption key. Destroying it makes every
+payload and salt under it unreadable wherever a copy of the ciphertext lies (NIST SP 800-88r1, section 2.5,
+cryptographic erase). Both layers are AES-256-GCM with random 96-bit nonces (NIST SP 800-38D, section 8.2.2).
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from consent.errors import LogInconsistentError
+from consent.log.commitments import SALT_BYTES, Opening, SealedOpening
+from consent.store.bulk import insert_all
+from consent.store.schema import SubjectKeyRow
+
+RandomBytes = Callable[[int], bytes]
+KEY_BYTES = 32
+NONCE_BYTES = 12
+LOOKUP_CHUNK = 1_000
+
+_Item = TypeVar("_Item")
+
+
+class Subject(NamedTuple):
+    """One customer of one brand."""
+
+    brand: str
+    pseudonym: str
+
+
+class DataKey:
+    """The key of one customer; `key_id` is the index of the first entry that was sealed under it."""
+
+    def __init__(self, key_id: int, raw: bytes, *, random_bytes: RandomBytes) -> None:
+        self.key_id = key_id
+        self._cipher = AESGCM(raw)
+        self._random_bytes = random_bytes
+
+    def seal(self, opening: Opening) -> SealedOpening:
+        """Encrypt what opens an entry, bound to the entry's index."""
+        nonce = self._random_bytes(NONCE_BYTES)
+        sealed = self._cipher.encrypt(nonce, opening.salt + opening.payload, _place(opening.index))
+        return SealedOpening(opening.index, self.key_id, nonce + sealed)
+
+    def open(self, sealed: SealedOpening) -> Opening:
+        """Decrypt an opening.
+
+        Raises:
+            LogInconsistentError: it was not sealed under this key for this entry.
+        """
+        nonce, ciphertext = sealed.ciphertext[:NONCE_BYTES], sealed.ciphertext[NONCE_BYTES:]
+        try:
+            plain = self._cipher.decrypt(nonce, ciphertext, _place(sealed.index))
+        except InvalidTag:
+            raise LogInconsistentError(
+                f"The opening of entry {sealed.index} does not decrypt under its customer's key; "
+                f"restore the newest database."
+            ) from None
+        return Opening(sealed.index, plain[:SALT_BYTES], plain[SALT_BYTES:])
+
+
+class Vault:
+    """Makes, keeps and finds data keys.
+
+    Args:
+        key: the service's key-encryption key, 32 bytes.
+        random_bytes: source of data keys and nonces, a CSPRNG.
+    """
+
+    def __init__(self, key: bytes, *, random_bytes: RandomBytes = secrets.token_bytes) -> None:
+        self._cipher = AESGCM(key)
+        self._random_bytes = random_bytes
+
+    def keys(self, session: Session, subjects: Sequence[Subject | None], first: int) -> dict[Subject, DataKey]:
+        """Return the data key of every subject; one that has none gets one, under the lock of the log.
+
+        Args:
+            session: a writing session that holds the lock of the log.
+            subjects: whom the entries to be appended are about, in order; None where about nobody.
+            first: the index that the first of these entries will have.
+        """
+        offsets: dict[Subject, int] = {}
+        for offset, subject in enumerate(subjects):
+            if subject is not None:
+                offsets.setdefault(subject, offset)
+        found = self._found(session, offsets)
+        rows = []
+        for subject, offset in offsets.items():
+            if subject not in found:
+                found[subject], wrapped = self.make(subject, first + offset)
+                rows.append(
+                    {
+                        "key_id": first + offset,
+                        "brand": subject.brand,
+                        "subject": subject.pseudonym,
+                        "wrapped": wrapped,
+                    }
+                )
+        insert_all(session, SubjectKeyRow, rows)
+        return found
+
+    def make(self, subject: Subject, key_id: int) -> tuple[DataKey, bytes]:
+        """Draw a data key; return it, and as it is kept."""
+        raw, nonce = self._random_bytes(KEY_BYTES), self._random_bytes(NONCE_BYTES)
+        return self._data_key(key_id, raw), nonce + self._cipher.encrypt(nonce, raw, _owner(subject))
+
+    def open(self, session: Session, sealed: SealedOpening) -> Opening:
+        """Decrypt one opening; raises `LogInconsistentError` when its key is gone or does not fit."""
+        return self.open_all(session, [sealed])[0]
+
+    def open_all(self, session: Session, sealed: Sequence[SealedOpening]) -> list[Opening]:
+        """Decrypt openings, of one customer or of many, in order.
+
+        Raises:
+            LogInconsistentError: a key is gone, or does not fit.
+        """
+        keys: dict[int, DataKey] = {}
+        for chunk in _chunks(sorted({one.key_id for one in sealed})):
+            for row in session.scalars(select(SubjectKeyRow).where(SubjectKeyRow.key_id.in_(chunk))):
+                raw = self._unwrap(Subject(row.brand, row.subject), row.wrapped)
+                keys[row.key_id] = self._data_key(row.key_id, raw)
+        missing = {one.key_id for one in sealed} - keys.keys()
+        if missing:
+            raise LogInconsistentError("A customer's key is gone while an entry is still sealed under it.")
+        return [keys[one.key_id].open(one) for one in sealed]
+
+    def _found(self, session: Session, subjects: Iterable[Subject]) -> dict[Subject, DataKey]:
+        by_brand: dict[str, list[str]] = {}
+        for subject in subjects:
+            by_brand.setdefault(subject.brand, []).append(subject.pseudonym)
+        found = {}
+        for brand, pseudonyms in by_brand.items():
+            for chunk in _chunks(pseudonyms):
+                query = select(SubjectKeyRow.subject, SubjectKeyRow.key_id, SubjectKeyRow.wrapped).where(
+                    SubjectKeyRow.brand == brand, SubjectKeyRow.subject.in_(chunk)
+                )
+                for pseudonym, key_id, wrapped in session.execute(query):
+                    subject = Subject(brand, pseudonym)
+                    found[subject] = self._data_key(key_id, self._unwrap(subject, wrapped))
+        return found
+
+    def _data_key(self, key_id: int, raw: bytes) -> DataKey:
+        return DataKey(key_id, raw, random_bytes=self._random_bytes)
+
+    def _unwrap(self, subject: Subject, wrapped: bytes) -> bytes:
+        try:
+            return self._cipher.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], _owner(subject))
+        except InvalidTag:
+            raise LogInconsistentError(
+                "A customer's key does not open under the service's payload key; restore the payload key that "
+                "belongs to this database."
+            ) from None
+
+
+def _place(index: int) -> bytes:
+    return b"confide/v1/opening\n" + index.to_bytes(8, "big")
+
+
+def _owner(subject: Subject) -> bytes:
+    return f"confide/v1/data-key\n{subject.brand}\n{subject.pseudonym}".encode()
+
+
+def _chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, LOOKUP_CHUNK)):
+        yield chunk
