@@ -87,6 +87,23 @@ class IdentityGraph:
         earlier = sorted(user for user, target in self._renamed(as_of).items() if target == customer)
         return (customer, *(user for user in earlier if user != customer))
 
+    def merged(self, as_of: datetime) -> Mapping[str, tuple[str, ...]]:
+        """Return, for each customer that several user ids were merged into, all of those ids.
+
+        An id that only ever named a device is none of them: it never spoke for a customer.
+        """
+        renamed = self._renamed(as_of)
+        if not renamed:
+            return {}
+        spoken = self._store.connection.execute(
+            'SELECT DISTINCT user_id FROM events WHERE "at" <= $moment AND user_id IN (SELECT unnest($ids))',
+            {"moment": utc_naive(as_of), "ids": list(renamed)},
+        ).fetchall()
+        groups: dict[str, set[str]] = {}
+        for (user,) in spoken:
+            groups.setdefault(renamed[user], {renamed[user]}).add(user)
+        return {customer: tuple(sorted(ids)) for customer, ids in groups.items() if len(ids) > 1}
+
     def _mark(self, linked_id: str, user_id: str, unlinked_at: datetime | None) -> int:
         rows = self._store.connection.execute(
             """UPDATE identity_links SET unlinked_at = $unlinked_at

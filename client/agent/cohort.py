@@ -41,7 +41,8 @@ class _Population:
     """Every customer of the brand, encoded once for a run: whoever may be used is chosen from them."""
 
     key: tuple[str, str]
-    pseudonyms: tuple[str, ...]
+    pseudonyms: tuple[tuple[str, ...], ...]
+    """Per customer, of every id that was merged into them: the strictest of their choices counts."""
     cells: NDArray[np.int16]
     labels: NDArray[np.int8]
 
@@ -82,7 +83,7 @@ class CohortGate:
         """
         allowed = self._allowed_under(head)
         everyone = self._everyone(task, run_id)
-        chosen = np.array([pseudonym in allowed for pseudonym in everyone.pseudonyms], dtype=np.bool_)
+        chosen = np.array([allowed.issuperset(names) for names in everyone.pseudonyms], dtype=np.bool_)
         if int(chosen.sum()) < minimum:
             raise CohortRefusalError(f"Fewer opted-in customers than the minimum cohort of {minimum}.")
         return Contribution(cells=everyone.cells[chosen], labels=everyone.labels[chosen])
@@ -104,7 +105,10 @@ class CohortGate:
                 raise CohortRefusalError("The customers carry no labels; there is nothing to learn from.")
             self._population = _Population(
                 key=key,
-                pseudonyms=self._pseudonymizer.pseudonyms(table.customers),
+                pseudonyms=tuple(
+                    self._pseudonymizer.pseudonyms(table.merged.get(customer, (customer,)))
+                    for customer in table.customers
+                ),
                 cells=cells(table, task.features, task.solver.cells),
                 labels=table.labels,
             )

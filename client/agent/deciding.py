@@ -44,5 +44,5 @@ class Decider:
         table = extract(self._graph, moment, customers=customers)
         encoded = cells(table, installed.task.features, installed.task.solver.cells)
         propensities = installed.model.probabilities(encoded)
-        batch = DecisionBatch(table=table, propensities=propensities, model=installed.digest)
+        batch = DecisionBatch(table=table, propensities=propensities, model=installed.digest, merged=table.merged)
         return table.customers, self._engine.decide(batch)

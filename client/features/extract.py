@@ -73,7 +73,7 @@ def extract(
     }
     columns |= {name: np.array(frame[name].to_pylist(), dtype=object) for name in CATEGORICAL_NAMES}
     labels = None if horizon is None else _labels(graph, cutoff, horizon, ids)
-    return CustomerTable(customers=ids, columns=columns, labels=labels)
+    return CustomerTable(customers=ids, columns=columns, labels=labels, merged=graph.merged(cutoff))
 
 
 def _totals(history: ir.Table, moment: datetime) -> ir.Table:

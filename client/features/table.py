@@ -1,7 +1,7 @@
 """The feature table: one row per customer, in the brand's memory only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ class CustomerTable:
     customers: tuple[str, ...]
     columns: Mapping[str, Column]
     labels: NDArray[np.int8] | None = None
+    merged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For customers whom several ids were merged into, all of them: consent must hold for each."""
 
     def __post_init__(self) -> None:
         """Refuse columns of different lengths."""
@@ -43,4 +45,5 @@ class CustomerTable:
             customers=tuple(self.customers[i] for i in positions.tolist()),
             columns={name: column[positions] for name, column in self.columns.items()},
             labels=None if self.labels is None else self.labels[positions],
+            merged=self.merged,
         )

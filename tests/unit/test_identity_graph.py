@@ -131,3 +131,12 @@ def test_aliases_in_a_circle_end_in_one_customer(store: EventStore) -> None:
 def test_two_logins_in_the_same_instant_do_not_double_an_event(store: EventStore) -> None:
     store.add([login("a", 2, "ada"), login("b", 2, "ben"), view("v", 3)])
     assert owners(IdentityGraph(store))["v"] is None, "nobody can tell who came last"
+
+
+def test_the_ids_merged_into_a_customer_are_those_that_spoke_for_one(store: EventStore) -> None:
+    store.add([view("1", 1, user="anna"), alias("2", 2, "anna", "anna-new"), alias("3", 3, "device-9", "bert")])
+    graph = IdentityGraph(store)
+    assert graph.merged(START + timedelta(hours=1)) == {}
+    assert graph.merged(LATER) == {"anna-new": ("anna", "anna-new")}
+    graph.unlink("anna", "anna-new")
+    assert graph.merged(LATER) == {}
