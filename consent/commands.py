@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +12,13 @@ from pydantic import ValidationError
 
 from consent.errors import ConsentError
 from consent.log.report import report_json
-from consent.log.verify import verify_folder
+from consent.log.verify import read_trust, verify_place
 from consent.service import create_app, initialise
 from consent.service.setup import OPERATOR_TOKEN
 from consent.settings import ConsentSettings
 
 consent = typer.Typer(help="The consent service: opt-ins, round permissions, the log.", no_args_is_help=True)
-audit = typer.Typer(help="Verify a published log, offline.", no_args_is_help=True)
+audit = typer.Typer(help="Verify a published log with nothing but its files.", no_args_is_help=True)
 
 VERIFIED, MISMATCH, BAD_INPUT = 0, 1, 2
 
@@ -52,14 +53,19 @@ def _audit() -> None:
 
 @audit.command()
 def verify(
-    path: Annotated[Path, typer.Argument(help="The published log's folder.")],
-    vkey: Annotated[Path | None, typer.Option(help="The log's verifier key, from somebody you trust.")] = None,
+    place: Annotated[str, typer.Argument(metavar="PATH_OR_URL", help="The published log's folder or address.")],
+    policy: Annotated[Path | None, typer.Option(help="Trusted logs, witnesses and their quorum.")] = None,
+    vkey: Annotated[Path | None, typer.Option(help="The log's verifier keys, from somebody you trust.")] = None,
     since: Annotated[Path | None, typer.Option(help="A checkpoint kept from earlier.")] = None,
+    max_age: Annotated[
+        int | None, typer.Option(min=1, help="Seconds after which a cosignature no longer counts.")
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
 ) -> None:
     """Re-derive everything in a published log; exit 0 verified, 1 mismatch, 2 bad input."""
     try:
-        report = verify_folder(path, vkey=vkey, since=since)
+        trust = read_trust(vkey, policy, now=int(time.time()), max_age=max_age)
+        report = verify_place(place, trust=trust, since=since)
         if json is not None:
             json.write_text(report_json(report))
     except (ConsentError, OSError, UnicodeDecodeError) as error:

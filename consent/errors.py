@@ -121,6 +121,18 @@ class NoteFormatError(LogError):
     code = "bad_note"
 
 
+class PolicyError(LogError):
+    """Text that is not a trust policy as C2SP prescribes."""
+
+    code = "bad_policy"
+
+
+class QuorumError(LogError):
+    """Fewer witnesses cosigned a head than are demanded."""
+
+    code = "no_quorum"
+
+
 class ProofError(LogError):
     """A Merkle proof that does not lead to the stated root."""
 

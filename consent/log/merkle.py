@@ -64,10 +64,23 @@ class Frontier:
 
 def root_hash(leaves: Sequence[bytes]) -> bytes:
     """Return the root over leaf hashes."""
-    frontier = Frontier()
-    for leaf in leaves:
-        frontier.append(leaf)
-    return frontier.root()
+    if not leaves:
+        return EMPTY_ROOT
+    nodes = leaves
+    while len(nodes) > 1:
+        nodes = halve(nodes)
+    return nodes[0]
+
+
+def halve(nodes: Sequence[bytes]) -> list[bytes]:
+    """Hash neighbours in pairs; a last one without a neighbour is carried up as it is."""
+    sha256 = hashlib.sha256
+    parents = [
+        sha256(b"\x01" + left + right).digest() for left, right in zip(nodes[::2], nodes[1::2], strict=False)
+    ]
+    if len(nodes) % 2:
+        parents.append(nodes[-1])
+    return parents
 
 
 def _split(size: int) -> int:

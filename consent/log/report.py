@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 
 SAME_PLACE = (
     "The verifier key lay beside the log: this proves that the log is consistent with itself, not who "
@@ -40,6 +41,9 @@ class Report:
     erased: int = 0
     """Openings that were destroyed with their customer's key."""
     withheld: int = 0
+    quorum: str | None = None
+    witnesses: dict[str, int] = field(default_factory=dict)
+    note: bytes | None = field(default=None, repr=False)
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -58,6 +62,10 @@ class Report:
             yield f"log {self.origin}, {self.size} entries, root {self.root}"
             counts = {"sealed": self.sealed, "erased": self.erased, "withheld": self.withheld}
             yield f"openings: {self.openings} checked, {', '.join(f'{n} {what}' for what, n in counts.items())}"
+        for name, time in sorted(self.witnesses.items()):
+            yield f"witness {name} cosigned this head at {_moment(time)}"
+        if self.quorum is not None:
+            yield f"quorum {self.quorum} reached"
         if self.since is not None and self.verified:
             yield f"the log extends the earlier checkpoint of {self.since} entries"
         if self.key_from_same_place:
@@ -65,6 +73,14 @@ class Report:
         yield "VERIFIED" if self.verified else f"NOT VERIFIED: {len(self.findings)} findings"
 
 
+def _moment(time: int) -> str:
+    try:
+        return datetime.fromtimestamp(time, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return f"POSIX time {time}"
+
+
 def report_json(report: Report) -> str:
     """Write a report as JSON."""
-    return json.dumps({"verified": report.verified, **asdict(report)}, indent=2) + "\n"
+    fields = {name: value for name, value in asdict(report).items() if name != "note"}
+    return json.dumps({"verified": report.verified, **fields}, indent=2) + "\n"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from consent.errors import LogError
 
 TILE_WIDTH = 256
+TILE_BITS = 8
 HASH_BYTES = 32
 MAX_ENTRY_BYTES = 0xFFFF
 ENTRIES = "entries"
@@ -65,6 +66,14 @@ def decode_bundle(raw: bytes) -> list[bytes]:
     Raises:
         LogError: a length does not fit the bytes.
     """
+    stride = 2 + int.from_bytes(raw[:2], "big")
+    count, rest = divmod(len(raw), stride)
+    if not rest and raw[::stride] + raw[1::stride] == raw[:1] * count + raw[1:2] * count and count:
+        return [raw[start : start + stride - 2] for start in range(2, len(raw), stride)]
+    return _decode_lengths(raw)
+
+
+def _decode_lengths(raw: bytes) -> list[bytes]:
     entries: list[bytes] = []
     position = 0
     while position < len(raw):
@@ -75,6 +84,15 @@ def decode_bundle(raw: bytes) -> list[bytes]:
         entries.append(entry)
         position += 2 + length
     return entries
+
+
+def truncate_bundle(raw: bytes, width: int) -> bytes:
+    """Return the bundle of the first `width` entries.
+
+    Raises:
+        LogError: a length does not fit the bytes.
+    """
+    return encode_bundle(decode_bundle(raw)[:width])
 
 
 def decode_tile(raw: bytes) -> list[bytes]:
