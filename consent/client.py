@@ -30,6 +30,7 @@ from consent.wire import (
     Decisions,
     EnrolledToken,
     Enrolment,
+    Erasure,
     Participation,
     ParticipationView,
     Problem,
@@ -147,6 +148,11 @@ class ConsentClient:
     def budgets(self, brand: str) -> tuple[Budget, ...]:
         """Return spent, reserved and approved epsilon per purpose; officers, coordinators, the brand."""
         return self._read(BudgetsView, self._get(f"/v1/brands/{brand}/budgets")).budgets
+
+    def erase(self, brand: str, subject: str) -> Erasure:
+        """Destroy everything that is held about a customer; officers, and that brand."""
+        body = SubjectRequest(brand=brand, subject=subject)
+        return self._read(Erasure, self._post("/v1/subjects/erasure", body))
 
     def checkpoint(self) -> str:
         """Return the log's signed checkpoint, to be kept and compared later."""

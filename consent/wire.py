@@ -184,6 +184,20 @@ class ParticipationView(ContractModel):
     rounds: tuple[Participation, ...]
 
 
+class Erasure(ContractModel):
+    """What an erasure destroyed; the numbers are zero where there was nothing, or no longer."""
+
+    log_index: int | None
+    """The log entry that says so, without naming the customer."""
+    entries: int
+    """Log entries that nobody can open any more; their leaf hashes remain."""
+    choices: int
+    rounds: int
+    """Rounds that could use the customer: what they released is noised statistics, and remains."""
+    scrubbed: bool
+    """Whether every file is rewritten; if not, `confide consent scrub` does it."""
+
+
 class ServiceKeys(ContractModel):
     """The public keys of the service: of snapshot heads, and of the log's checkpoints."""
 

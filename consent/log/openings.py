@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from consent.errors import LogError
+from consent.files import write_atomically
 from consent.log.commitments import AnyOpening, parse_opening
 
 FOLDER = "openings"
@@ -19,6 +20,11 @@ SEGMENT_ENTRIES = 4096
 def segment_path(index: int) -> str:
     """Return the path of the segment that opens entry `index`."""
     return f"{FOLDER}/{index // SEGMENT_ENTRIES:06d}.ndjson"
+
+
+def segment_start(path: str) -> int:
+    """Return the first entry of the segment at `path`."""
+    return int(Path(path).stem) * SEGMENT_ENTRIES
 
 
 class OpeningsFolder:
@@ -46,6 +52,13 @@ class OpeningsFolder:
                 stream.write(b"".join(opening.line() + b"\n" for opening in group))
                 stream.flush()
                 os.fsync(stream.fileno())
+
+    def rewrite(self, name: str, openings: Sequence[AnyOpening]) -> None:
+        """Replace a segment whole; one that was never written stays away."""
+        path = self._folder / name
+        if path.exists():
+            write_atomically(path, b"".join(opening.line() + b"\n" for opening in openings))
+            path.chmod(0o600)
 
 
 def _is_beyond(line: bytes, size: int) -> bool:

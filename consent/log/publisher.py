@@ -16,6 +16,7 @@ from consent.files import write_atomically
 from consent.log.merkle import Frontier, leaf_hash, root_hash
 from consent.log.note import Checkpoint, open_checkpoint, sign_checkpoint, verifier_key
 from consent.log.openings import OpeningsFolder
+from consent.log.scrubbing import scrub_openings
 from consent.log.store import StoredEntry, entries, read_head
 from consent.log.tiles import (
     ENTRIES,
@@ -75,6 +76,7 @@ class Publisher:
         """
         with self._lock, self._only_process():
             self._follow()
+            scrub_openings(self._database, self._openings, self.size)
             with self._database.reading() as session:
                 head = read_head(session)
                 if head.size < self.size:

@@ -9,6 +9,7 @@ from consent.errors import SetupError
 from consent.files import write_private
 from consent.log.payloads import RandomBytes
 from consent.log.publisher import Publisher
+from consent.log.scrubbing import scrub_database
 from consent.log.store import create_head
 from consent.service.keys import Keyring
 from consent.service.principals import enrol
@@ -76,6 +77,7 @@ def _workplace(
 ) -> Workplace:
     publisher = Publisher(database=database, folder=settings.log_dir, origin=settings.log_origin, key=keys.log)
     publisher.start()
+    scrub_database(database)
     return Workplace(
         database=database,
         publisher=publisher,

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
@@ -18,6 +18,8 @@ from consent.errors import SetupError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 30_000
+SCRUB_AT_ONCE_BYTES = 256 * 1024 * 1024
+NAMING_CUSTOMERS = ("subject_keys", "choices", "states", "idempotency_keys", "log_entries")
 WRITES = {"sqlite_begin": "IMMEDIATE"}
 
 
@@ -85,6 +87,38 @@ class Database:
         engine = self.engine.execution_options(**WRITES)
         with self._writers, Session(engine, autoflush=False) as session, session.begin():
             yield session
+
+    def scrub(self, *, limit: int = SCRUB_AT_ONCE_BYTES) -> bool:
+        """Rewrite what deleted rows lay in, so that no byte of them is left in files; False to try later.
+
+        On SQLite the file is vacuumed and the write-ahead log emptied; on PostgreSQL the tables that name
+        customers are rewritten. It holds all others off meanwhile, so a database over `limit` bytes is left
+        to `confide consent scrub`.
+        """
+        if self.engine.dialect.name == "sqlite":
+            return self._scrub_sqlite(limit)
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            if connection.scalar(text("SELECT pg_database_size(current_database())")) > limit:
+                return False
+            for table in NAMING_CUSTOMERS:
+                connection.execute(text(f"VACUUM (FULL) {table}"))
+        return True
+
+    def _scrub_sqlite(self, limit: int) -> bool:
+        with (
+            self._writers,
+            closing(self.engine.raw_connection()) as connection,
+            closing(connection.cursor()) as cursor,
+        ):
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (size,) = cursor.execute(
+                "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+            ).fetchone()
+            if size > limit:
+                return False
+            cursor.execute("VACUUM")
+            (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
 
     def close(self) -> None:
         """Give back all connections."""

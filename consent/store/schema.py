@@ -95,6 +95,8 @@ class ScrubRow(Base):
     __tablename__ = "scrubs"
     place: Mapped[str] = mapped_column(String(64), primary_key=True)
     """The path of a published segment of openings, or the database itself."""
+    requests: Mapped[int] = mapped_column()
+    """How many erasures asked for it."""
 
 
 class LogHead(Base):

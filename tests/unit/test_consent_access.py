@@ -34,6 +34,7 @@ ALLOWED = {
     "/v1/brands/{brand}/coverage": {Role.OFFICER, Role.BRAND},
     "/v1/brands/{brand}/budgets": {Role.OFFICER, Role.BRAND, Role.COORDINATOR},
     "/v1/subjects/participation": {Role.OFFICER, Role.BRAND},
+    "/v1/subjects/erasure": {Role.OFFICER, Role.BRAND},
     "/v1/keys": set(Role),
 }
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
@@ -80,6 +81,7 @@ def test_one_brand_does_not_see_that_another_exists(consent_world: Any) -> None:
         "coverage": lambda: spy.coverage("acme"),
         "budgets": lambda: spy.budgets("acme"),
         "participation": lambda: spy.participation("acme", CANARY),
+        "erasure": lambda: spy.erase("acme", CANARY),
     }
     for name, attempt in attempts.items():
         with pytest.raises(errors.NotFoundError) as caught:

@@ -1,10 +1,10 @@
-"""What use was made of one customer; the customer is named in the body alone."""
+"""One customer: what use was made of them, and their erasure; they are named in the body alone."""
 
 from fastapi import APIRouter
 
-from consent.service import oversight
+from consent.service import erasure, oversight
 from consent.service.access import OfficerOrBrand, Work, require_sight
-from consent.wire import ParticipationView, SubjectRequest
+from consent.wire import Erasure, ParticipationView, SubjectRequest
 
 router = APIRouter()
 
@@ -15,3 +15,12 @@ def participation(wanted: SubjectRequest, work: Work, caller: OfficerOrBrand) ->
     require_sight(caller, wanted.brand)
     with work.reading() as unit:
         return ParticipationView(rounds=oversight.participation(unit.session, wanted.brand, wanted.subject))
+
+
+@router.post("/v1/subjects/erasure")
+def erase(wanted: SubjectRequest, work: Work, caller: OfficerOrBrand) -> Erasure:
+    """Destroy what is held about this customer."""
+    require_sight(caller, wanted.brand)
+    with work.writing() as unit:
+        done = erasure.erase(unit, wanted)
+    return done.model_copy(update={"scrubbed": erasure.scrub(work)})

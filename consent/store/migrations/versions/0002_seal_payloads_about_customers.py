@@ -18,7 +18,7 @@ depends_on = None
 ENTRIES = sa.table("log_entries", *map(sa.column, ("log_index", "salt", "payload", "key_id")))
 CHOICES = sa.table("choices", *map(sa.column, ("log_index", "brand", "subject")))
 KEYS = sa.table("subject_keys", *map(sa.column, ("key_id", "brand", "subject", "wrapped")))
-SCRUBS = sa.table("scrubs", sa.column("place"))
+SCRUBS = sa.table("scrubs", *map(sa.column, ("place", "requests")))
 REPLIES = sa.table("idempotency_keys", *map(sa.column, ("principal_id", "key", "response", "first_index")))
 
 
@@ -46,6 +46,7 @@ def _change_tables() -> None:
     op.create_table(
         "scrubs",
         sa.Column("place", sa.String(length=64), nullable=False),
+        sa.Column("requests", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("place", name=op.f("pk_scrubs")),
     )
     op.add_column("log_entries", sa.Column("key_id", sa.BigInteger(), nullable=True))
@@ -77,8 +78,8 @@ def _seal() -> None:
     keys: dict[Subject, DataKey] = {}
     for low in range(0, last + 1, SEGMENT_ENTRIES):
         if _seal_segment(connection, vault, keys, low):
-            connection.execute(sa.insert(SCRUBS).values(place=segment_path(low)))
-    connection.execute(sa.insert(SCRUBS).values(place="database"))
+            connection.execute(sa.insert(SCRUBS).values(place=segment_path(low), requests=1))
+    connection.execute(sa.insert(SCRUBS).values(place="database", requests=1))
 
 
 def _seal_segment(connection: sa.Connection, vault: Vault, keys: dict[Subject, DataKey], low: int) -> bool:
