@@ -1,6 +1,7 @@
 """Writing files so that a reader, or a crash, sees the old bytes or the new ones and nothing between."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -13,6 +14,16 @@ def write_atomically(path: Path, content: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(path)
+
+
+def sync_folders(folders: Iterable[Path]) -> None:
+    """Make the names in folders durable: a rename outlives a power cut only then."""
+    for folder in folders:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_private(path: Path, content: bytes) -> None:

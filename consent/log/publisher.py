@@ -1,7 +1,7 @@
 """Publishing the log as tiles in a folder; each call costs what is new since the last one.
 
-Order: entries and tiles, then openings, then the checkpoint. A crash between leaves files ahead of the
-checkpoint, which the next publication writes again with the same bytes.
+Order: entries and tiles, then openings, then the checkpoint, each durable with its name before the next. A
+crash between leaves files ahead of the checkpoint, which the next publication writes again with the same bytes.
 """
 
 import fcntl
@@ -12,9 +12,10 @@ from pathlib import Path
 
 from consent.contract import SigningKey
 from consent.errors import LogError, LogInconsistentError
-from consent.files import write_atomically
-from consent.log.merkle import Frontier, leaf_hash, root_hash
+from consent.files import sync_folders, write_atomically
+from consent.log.merkle import EMPTY_ROOT, Frontier, leaf_hash, root_hash
 from consent.log.note import Checkpoint, open_checkpoint, sign_checkpoint, verifier_key
+from consent.log.openings import FOLDER as OPENINGS
 from consent.log.openings import OpeningsFolder
 from consent.log.scrubbing import scrub_openings
 from consent.log.store import StoredEntry, entries, read_head
@@ -52,6 +53,7 @@ class Publisher:
         self._bundle: list[bytes] = []
         self._levels: list[list[bytes]] = []
         self._note: str | None = None
+        self._torn = True
 
     @property
     def size(self) -> int:
@@ -87,7 +89,9 @@ class Publisher:
                 if head.size == self.size and head.root() == self._frontier.root() and self._note:
                     return
                 fresh = list(entries(session, self.size, head.size))
+            self._torn = True
             self._write(fresh, head)
+            self._torn = False
 
     def _write(self, fresh: Sequence[StoredEntry], head: Frontier) -> None:
         frontier = Frontier(self.size, self._frontier.nodes)
@@ -101,12 +105,21 @@ class Publisher:
         stale = self._write_bundles([stored.entry for stored in fresh])
         stale += self._write_tiles([leaf_hash(stored.entry) for stored in fresh])
         self._openings.append([stored.opening for stored in fresh])
+        self._sync([directory for directory, _ in stale])
         checkpoint = Checkpoint(origin=self.verifier.name, size=head.size, root=head.root())
-        self._note = sign_checkpoint(checkpoint, self._key)
-        write_atomically(self.folder / CHECKPOINT, self._note.encode())
-        self._frontier = frontier
+        note = sign_checkpoint(checkpoint, self._key)
+        write_atomically(self.folder / CHECKPOINT, note.encode())
+        sync_folders([self.folder])
+        self._note, self._frontier = note, frontier
         for directory, width in stale:
             _remove_partials(directory, keep=width)
+
+    def _sync(self, partials: Sequence[Path]) -> None:
+        """Make the names of what was written durable, up to the log's own folder."""
+        written = {path for path in (*partials, self.folder / OPENINGS) if path.is_dir()}
+        written |= {directory.parent for directory in partials}
+        within = {self.folder, *self.folder.parents}
+        sync_folders({above for path in written for above in (path, *path.parents)} - within | {self.folder})
 
     def _write_bundles(self, fresh: Sequence[bytes]) -> list[tuple[Path, int]]:
         pending = self._bundle + list(fresh)
@@ -142,15 +155,17 @@ class Publisher:
         """Start from what lies in the folder, also when another process published since."""
         path = self.folder / CHECKPOINT
         note = path.read_text() if path.exists() else None
-        if note == self._note:
+        if note == self._note and not self._torn:
             return
-        if note is None:
+        if note is None and self._note is not None:
             raise LogInconsistentError(f"The checkpoint in {self.folder} is gone; restore the published log.")
-        checkpoint = open_checkpoint(note, self.verifier)
+        checkpoint = (
+            open_checkpoint(note, self.verifier) if note else Checkpoint(self.verifier.name, 0, EMPTY_ROOT)
+        )
         self._resume(checkpoint)
         self._openings.resume(checkpoint.size)
         self._tidy(checkpoint.size)
-        self._note = note
+        self._note, self._torn = note, False
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         """Take the partial tiles from the folder; their root must be the checkpoint's."""

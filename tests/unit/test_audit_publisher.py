@@ -1,17 +1,23 @@
 """Publishing beside the requests: soon, together, again after a failure, and before an orderly stop ends."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+from consent.contract import SigningKey
+from consent.log import publisher as publisher_module
+from consent.log.publisher import Publisher
 from consent.log.publishing import BackgroundPublisher
+from consent.log.store import append, create_head
 from consent.log.verify import verify_folder
 from consent.service import create_app, initialise
 from consent.settings import ConsentSettings
+from consent.store import Database
 
 PATIENCE = 20.0
 
@@ -130,3 +136,55 @@ def test_a_served_application_publishes_when_it_is_stopped(tmp_path: Path) -> No
 
     anyio.run(serve)
     assert verify_folder(settings.log_dir).size == 2
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database.connect(f"sqlite:///{tmp_path / 'log.db'}")
+    database.migrate()
+    with database.writing() as session:
+        create_head(session)
+    yield database
+    database.close()
+
+
+def grow(database: Database, count: int) -> None:
+    with database.writing() as session:
+        append(session, [{"kind": "test"}] * count)
+
+
+class Faulty:
+    """Stands before a function and raises at one of its calls, before or after doing what it should."""
+
+    def __init__(self, function: Callable[..., None], *, at: int, after: bool) -> None:
+        self._function, self._left, self._after = function, at, after
+
+    def __call__(self, *arguments: Any) -> None:
+        self._left -= 1
+        if self._after or self._left:
+            self._function(*arguments)
+        if not self._left:
+            raise OSError("no space left")
+
+
+@pytest.mark.parametrize("first", [0, 250])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", ["write_atomically", "sync_folders"])
+def test_a_publication_that_failed_anywhere_is_done_again_by_the_same_service(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, after: bool, first: int
+) -> None:
+    key = SigningKey.generate()
+    for at in range(1, 9):
+        folder = tmp_path / f"log-{at}"
+        publisher = Publisher(database=database, folder=folder, origin="log.example", key=key)
+        if first:
+            publisher.start()
+        folder.mkdir(exist_ok=True)
+        grow(database, 250)
+        with monkeypatch.context() as patch:
+            patch.setattr(publisher_module, step, Faulty(getattr(publisher_module, step), at=at, after=after))
+            with suppress(OSError):
+                publisher.publish()
+        grow(database, 10)
+        publisher.start()
+        assert verify_folder(folder).findings == []
