@@ -21,19 +21,12 @@ from consent.errors import ConsentError
 from consent.files import write_atomically
 from privacy.errors import PrivacyError
 from server.errors import ServerError
-from simulations.demo import DemoOptions, check_demo, run_demo
-from simulations.display import LiveProgress, demo_table, write_report
 from simulations.errors import InputError, SimulationError
 from simulations.noise import NO_GUARANTEE
 from simulations.quiet import quiet_libraries
 from simulations.run_folder import open_folder
-from simulations.simulate import (
-    SeedResult,
-    SimulateOptions,
-    check_options,
-    document,
-    run_seed,
-)
+from simulations.simulate.options import SimulateOptions, check_options
+from simulations.simulate.summary import SeedResult, document
 from simulations.split import Split
 from simulations.tables import LabelledTable, read_table
 
@@ -94,6 +87,9 @@ def demo(
     json: JsonFile = None,
 ) -> None:
     """Run five synthetic brands from events and opt-ins to a shared private model and decisions."""
+    from simulations.demo import DemoOptions, check_demo, run_demo  # noqa: PLC0415 - seconds to load
+    from simulations.display import LiveProgress, demo_table, write_report  # noqa: PLC0415 - seconds to load
+
     name = run_id or f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     console = Console()
     with _sentences(name):
@@ -115,6 +111,8 @@ def demo(
 
 
 def _run_seeds(options: SimulateOptions, table: LabelledTable, folder: Path) -> list[SeedResult]:
+    from simulations.simulate.run import run_seed  # noqa: PLC0415 - a wrong path need not wait for torch
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,29 +1,16 @@
 """The audit log of a simulated federation, verified as an outsider would: from its published folder alone."""
 
-from dataclasses import dataclass
-
 from consent.files import write_atomically
 from consent.log.publisher import CHECKPOINT, VERIFIER_KEY
 from consent.log.verify import verify_folder
 from simulations.federation import Federation
+from simulations.results import LogResult
 
 KEPT_KEY = "audit.vkey"
 KEPT_CHECKPOINT = "audit.checkpoint"
 
 
-@dataclass(frozen=True)
-class LogState:
-    """Where the log is, where the key and checkpoint kept apart from it are, and what the verifier found."""
-
-    path: str
-    vkey: str
-    checkpoint: str
-    size: int
-    root: str
-    verified: bool
-
-
-def log_state(federation: Federation) -> LogState:
+def log_state(federation: Federation) -> LogResult:
     """Keep the verifier key and last checkpoint apart from the log, then verify the folder under them."""
     federation.publish_log()
     folder = federation.log_folder
@@ -32,7 +19,7 @@ def log_state(federation: Federation) -> LogState:
     if not kept_key.exists():
         write_atomically(kept_key, (folder / VERIFIER_KEY).read_bytes())
     report = verify_folder(folder, vkey=kept_key, since=kept_checkpoint)
-    return LogState(
+    return LogResult(
         path=str(folder),
         vkey=str(kept_key),
         checkpoint=str(kept_checkpoint),

@@ -95,6 +95,7 @@ class LogResult:
     Attributes:
         path: the published folder.
         vkey: the file with the verifier key, kept apart from it.
+        checkpoint: the file with the last checkpoint, kept apart from it.
         size: entries.
         root: of the last checkpoint, base64.
         verified: whether the offline verifier found nothing wrong.
@@ -102,6 +103,7 @@ class LogResult:
 
     path: str
     vkey: str
+    checkpoint: str
     size: int
     root: str
     verified: bool

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulations.bench.records import Record, at_least
-from simulations.simulate import SimulateOptions, check_options, run_seed
+from simulations.simulate.options import SimulateOptions, check_options
+from simulations.simulate.run import run_seed
 from simulations.split import Split
 from simulations.tables import read_table
 

@@ -31,7 +31,7 @@ from server.local_grid import LocalGrid
 from simulations.baselines import alone_private
 from simulations.bench.records import Record, at_most, spread
 from simulations.federation import Federation, Terms
-from simulations.simulate import NOTICES, PURPOSE, PURPOSES
+from simulations.simulate.options import NOTICES, PURPOSE, PURPOSES
 
 REPETITIONS = 5
 NODES = 50

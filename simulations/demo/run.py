@@ -29,7 +29,6 @@ from simulations.results import (
     CalibrationBin,
     Coverage,
     DemoResult,
-    LogResult,
     RoundPoint,
     Spend,
 )
@@ -125,7 +124,7 @@ def run_demo(options: DemoOptions, folder: Path, progress: Progress) -> DemoResu
             spends=_spends(federation),
             withdrawals=withdrawals,
             lift=lift,
-            log=LogResult(log.path, log.vkey, log.size, log.root, log.verified),
+            log=log,
             coverage=_coverage(federation),
             calibration=_calibration(judge, state),
             intake={name: brand.intake for name, brand in brands.items()},

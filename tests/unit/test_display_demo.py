@@ -75,7 +75,14 @@ def demo() -> DemoResult:
         spends=(Spend(TRAINING, 3.9961, 4.0, 1e-6), Spend(DECISIONS, 0.0, 0.0, 1e-6)),
         withdrawals=(WithdrawalWave(10, 42, tuple(range(11))), WithdrawalWave(25, 17, tuple(range(26)))),
         lift=LiftResult(9612, 1071, 5418, 0.0213, 0.0047, 0.0368, {"frequency-cap": 3127, "quiet-hours": 874}),
-        log=LogResult("runs/demo-7f3a/log", "runs/demo-7f3a/log.vkey", 12764, ROOT, verified=True),
+        log=LogResult(
+            "runs/demo-7f3a/log",
+            "runs/demo-7f3a/log.vkey",
+            "runs/demo-7f3a/log.checkpoint",
+            12764,
+            ROOT,
+            verified=True,
+        ),
         coverage=_coverage(),
         calibration=tuple(
             CalibrationBin(p, o, n)
