@@ -20,6 +20,7 @@ from consent.contract import (
     TaskSpec,
 )
 from consent.errors import ConsentError, UnavailableError
+from consent.searching import LogPage, LogQuery
 from consent.wire import (
     Approval,
     Budget,
@@ -153,6 +154,10 @@ class ConsentClient:
         """Destroy everything that is held about a customer; officers, and that brand."""
         body = SubjectRequest(brand=brand, subject=subject)
         return self._read(Erasure, self._post("/v1/subjects/erasure", body))
+
+    def search_log(self, query: LogQuery) -> LogPage:
+        """Return a page of log entries, which is logged; officers, and a brand about itself."""
+        return self._read(LogPage, self._post("/v1/log/search", query))
 
     def checkpoint(self) -> str:
         """Return the log's signed checkpoint, to be kept and compared later."""

@@ -26,6 +26,7 @@ from consent.store.schema import LogEntry, LogHead
 Payload = Mapping[str, Any]
 HEAD_ID = 1
 READ_CHUNK = 4096
+LOOKUP_CHUNK = 1_000
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,19 @@ def entries(session: Session, start: int, end: int) -> Iterator[StoredEntry]:
         raise LogInconsistentError(
             f"Entry {expected} is missing from the database; restore it from the published log, then start."
         )
+
+
+def stored(session: Session, indices: Sequence[int]) -> Iterator[StoredEntry]:
+    """Yield the entries at these places, in the order of the log; those that do not exist are left out."""
+    wanted = sorted(set(indices))
+    for start in range(0, len(wanted), LOOKUP_CHUNK):
+        query = (
+            select(LogEntry.log_index, LogEntry.entry, LogEntry.salt, LogEntry.payload, LogEntry.key_id)
+            .where(LogEntry.log_index.in_(wanted[start : start + LOOKUP_CHUNK]))
+            .order_by(LogEntry.log_index)
+        )
+        for index, entry, salt, payload, key_id in session.execute(query):
+            yield StoredEntry(index, entry, _opening(index, salt, payload, key_id))
 
 
 def _opening(index: int, salt: bytes | None, payload: bytes | None, key_id: int | None) -> AnyOpening:

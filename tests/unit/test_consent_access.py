@@ -33,6 +33,7 @@ ALLOWED = {
     "/v1/runs/{run_id}": {Role.OFFICER, Role.COORDINATOR},
     "/v1/brands/{brand}/coverage": {Role.OFFICER, Role.BRAND},
     "/v1/brands/{brand}/budgets": {Role.OFFICER, Role.BRAND, Role.COORDINATOR},
+    "/v1/log/search": {Role.OFFICER, Role.BRAND},
     "/v1/subjects/participation": {Role.OFFICER, Role.BRAND},
     "/v1/subjects/erasure": {Role.OFFICER, Role.BRAND},
     "/v1/keys": set(Role),

@@ -1,0 +1,45 @@
+"""What a search of the log asks and answers, for both of its ends."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from consent.contract import ContractModel, Name, Pseudonym
+
+MAX_PAGE = 500
+Kind = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,62}$")]
+
+
+class LogQuery(ContractModel):
+    """Which entries are wanted; all that is given must fit. A customer is named in a body alone."""
+
+    brand: Name | None = None
+    subject: Pseudonym | None = None
+    """A customer of `brand`."""
+    kind: Kind | None = None
+    run_id: Name | None = None
+    round: Annotated[int, Field(ge=0)] | None = None
+    """A round of `run_id`."""
+    since: datetime | None = None
+    until: datetime | None = None
+    """The first instant that is not wanted any more."""
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
+    cursor: Annotated[str, Field(pattern=r"^[A-Za-z0-9_=-]{1,64}$")] | None = None
+    """Where the page before ended."""
+
+
+class LogHit(ContractModel):
+    """An entry of the log as its reader may see it; what an erased entry said, nobody knows."""
+
+    log_index: int
+    payload: dict[str, Any]
+
+
+class LogPage(ContractModel):
+    """Entries in the order of the log; it may hold fewer than asked for while there is a cursor."""
+
+    entries: tuple[LogHit, ...]
+    cursor: str | None
+    log_index: int
+    """The entry that records this search."""
