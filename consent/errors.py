@@ -61,6 +61,16 @@ class ConflictError(ConsentError):
     code = "conflict"
 
 
+class StaleSizeError(ConflictError):
+    """A witness cosigned a head of another size last; `size` says which."""
+
+    code = "stale_size"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The last cosigned head has {size} entries.")
+        self.size = size
+
+
 class StaleSnapshotError(ConflictError):
     """A snapshot that no longer says who opted in, or that has expired."""
 
@@ -137,6 +147,12 @@ class ProofError(LogError):
     """A Merkle proof that does not lead to the stated root."""
 
     code = "bad_proof"
+
+
+class TileMissingError(LogError):
+    """A tile or bundle of the published log is not there, or too short."""
+
+    code = "tile_missing"
 
 
 class LogConflictError(LogError):

@@ -48,6 +48,23 @@ class FolderSource:
         return frozenset(self._files)
 
 
+class LiveFolder:
+    """A folder that is being published into: files are looked for when they are read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file's bytes; None when it is not there now."""
+        try:
+            return (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def names(self) -> None:
+        """Return None: files come and go."""
+
+
 class HttpSource:
     """A log's static files over HTTP: only GETs, sizes capped, never to another host.
 
