@@ -3,6 +3,8 @@
 import logging
 import sys
 import time
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +14,11 @@ from pydantic import ValidationError
 
 from consent.errors import ConsentError
 from consent.log.report import report_json
+from consent.log.scrubbing import scrub_database
 from consent.log.verify import read_trust, verify_place
 from consent.service import create_app, initialise
-from consent.service.setup import OPERATOR_TOKEN
+from consent.service.rotation import rotate_log_key
+from consent.service.setup import OPERATOR_TOKEN, open_workplace
 from consent.settings import ConsentSettings
 
 consent = typer.Typer(help="The consent service: opt-ins, round permissions, the log.", no_args_is_help=True)
@@ -44,6 +48,35 @@ def serve() -> None:
         _stop(error)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     uvicorn.run(app, host=settings.host, port=settings.port, access_log=False, log_level="warning")
+
+
+@consent.command("rotate-key")
+def rotate_key(
+    overlap_days: Annotated[float, typer.Option(help="Days that the old key signs beside the new one.")] = 90,
+) -> None:
+    """Have a new key sign the log; a running service follows by itself."""
+    settings = _settings()
+    try:
+        with closing(open_workplace(settings)) as work:
+            key = rotate_log_key(work, settings.data_dir, overlap=timedelta(days=overlap_days))
+    except (ConsentError, OSError) as error:
+        _stop(error)
+    typer.echo(f"{key.encode()}\nGive this verifier key to everybody who verifies the log.")
+
+
+@consent.command()
+def scrub() -> None:
+    """Take what was erased out of the files of a large database; others wait meanwhile."""
+    settings = _settings()
+    try:
+        with closing(open_workplace(settings)) as work:
+            clean = scrub_database(work.database, limit=None)
+    except (ConsentError, OSError) as error:
+        _stop(error)
+    if not clean:
+        typer.echo("The database is in use and could not be emptied of what was erased; run it again.", err=True)
+        sys.exit(MISMATCH)
+    typer.echo("Nothing that was erased is left in the database's files.")
 
 
 @audit.callback()

@@ -14,10 +14,11 @@ from consent.contract import SigningKey
 from consent.errors import LogError, LogInconsistentError
 from consent.files import sync_folders, write_atomically
 from consent.log.merkle import EMPTY_ROOT, Frontier, leaf_hash, root_hash
-from consent.log.note import Checkpoint, open_checkpoint, sign_checkpoint, verifier_key
+from consent.log.note import Checkpoint, VerifierKey, open_checkpoint, sign_checkpoint, verifier_key
 from consent.log.openings import FOLDER as OPENINGS
 from consent.log.openings import OpeningsFolder
 from consent.log.scrubbing import scrub_openings
+from consent.log.signers import LogKeys, Signers
 from consent.log.store import StoredEntry, entries, read_head
 from consent.log.tiles import (
     ENTRIES,
@@ -42,11 +43,12 @@ class Publisher:
     rewrite history.
     """
 
-    def __init__(self, *, database: Database, folder: Path, origin: str, key: SigningKey) -> None:
+    def __init__(self, *, database: Database, folder: Path, origin: str, key: SigningKey | Signers) -> None:
         self.folder = folder
-        self.verifier = verifier_key(origin, key)
+        self._origin = origin
+        self._signers = _always(origin, key) if isinstance(key, SigningKey) else key
+        self._keys = self._signers()
         self._database = database
-        self._key = key
         self._lock = threading.Lock()
         self._openings = OpeningsFolder(folder)
         self._frontier = Frontier()
@@ -54,6 +56,16 @@ class Publisher:
         self._levels: list[list[bytes]] = []
         self._note: str | None = None
         self._torn = True
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The verifier key of the log's current key."""
+        return self.verifiers[0]
+
+    @property
+    def verifiers(self) -> tuple[VerifierKey, ...]:
+        """The verifier keys of all keys that sign, newest first."""
+        return tuple(verifier_key(self._origin, key) for key in self._keys.signing)
 
     @property
     def size(self) -> int:
@@ -77,6 +89,7 @@ class Publisher:
             LogInconsistentError: the entries in the database do not lead to the database's own head.
         """
         with self._lock, self._only_process():
+            self._keys = self._signers()
             self._follow()
             scrub_openings(self._database, self._openings, self.size)
             with self._database.reading() as session:
@@ -106,8 +119,9 @@ class Publisher:
         stale += self._write_tiles([leaf_hash(stored.entry) for stored in fresh])
         self._openings.append([stored.opening for stored in fresh])
         self._sync([directory for directory, _ in stale])
-        checkpoint = Checkpoint(origin=self.verifier.name, size=head.size, root=head.root())
-        note = sign_checkpoint(checkpoint, self._key)
+        checkpoint = Checkpoint(origin=self._origin, size=head.size, root=head.root())
+        self._write_verifier_key()
+        note = sign_checkpoint(checkpoint, *self._keys.signing)
         write_atomically(self.folder / CHECKPOINT, note.encode())
         sync_folders([self.folder])
         self._note, self._frontier = note, frontier
@@ -159,9 +173,7 @@ class Publisher:
             return
         if note is None and self._note is not None:
             raise LogInconsistentError(f"The checkpoint in {self.folder} is gone; restore the published log.")
-        checkpoint = (
-            open_checkpoint(note, self.verifier) if note else Checkpoint(self.verifier.name, 0, EMPTY_ROOT)
-        )
+        checkpoint = open_checkpoint(note, *self._keys.known) if note else Checkpoint(self._origin, 0, EMPTY_ROOT)
         self._resume(checkpoint)
         self._openings.resume(checkpoint.size)
         self._tidy(checkpoint.size)
@@ -206,7 +218,7 @@ class Publisher:
         return (self.folder / tile_path(level, count // TILE_WIDTH, width)).read_bytes() if width else b""
 
     def _write_verifier_key(self) -> None:
-        content = (self.verifier.encode() + "\n").encode()
+        content = "".join(f"{key.encode()}\n" for key in self.verifiers).encode()
         path = self.folder / VERIFIER_KEY
         if not path.exists() or path.read_bytes() != content:
             write_atomically(path, content)
@@ -216,6 +228,11 @@ class Publisher:
         with (self.folder.parent / ".publish.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _always(origin: str, key: SigningKey) -> Signers:
+    keys = LogKeys((key,), (verifier_key(origin, key),))
+    return lambda: keys
 
 
 def _frontier(size: int, levels: Sequence[Sequence[bytes]]) -> Frontier:

@@ -46,7 +46,7 @@ def scrub_openings(database: Database, folder: OpeningsFolder, size: int) -> Non
             session.execute(delete(ScrubRow).where(ScrubRow.place == place))
 
 
-def scrub_database(database: Database, *, limit: int = SCRUB_AT_ONCE_BYTES) -> bool:
+def scrub_database(database: Database, *, limit: int | None = SCRUB_AT_ONCE_BYTES) -> bool:
     """Rewrite the database where that is noted and it is small enough to do at once; tell whether it is clean."""
     with database.reading() as session:
         requests = session.scalar(select(ScrubRow.requests).where(ScrubRow.place == DATABASE))

@@ -49,6 +49,12 @@ class Keyring:
         return cls.load(folder)
 
 
+def read_log_keys(folder: Path) -> dict[str, SigningKey]:
+    """Read every private key of the log, by the name of its file; raises as `Keyring.load` does."""
+    paths = [folder / LOG_KEY, *sorted(folder.glob("log.*.key"))]
+    return {path.name: SigningKey.from_private_bytes(_read(path)) for path in paths}
+
+
 def _read(path: Path) -> bytes:
     if not path.is_file():
         raise SetupError(f"There is no key at {path}; run `confide consent init` to create one.")

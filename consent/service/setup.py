@@ -13,6 +13,7 @@ from consent.log.scrubbing import scrub_database
 from consent.log.store import create_head
 from consent.service.keys import Keyring
 from consent.service.principals import enrol
+from consent.service.rotation import LogSigners
 from consent.service.work import Clock, Workplace, utc_now
 from consent.settings import ConsentSettings
 from consent.store.database import Database
@@ -75,7 +76,9 @@ def _workplace(
     clock: Clock,
     random_bytes: RandomBytes = secrets.token_bytes,
 ) -> Workplace:
-    publisher = Publisher(database=database, folder=settings.log_dir, origin=settings.log_origin, key=keys.log)
+    origin = settings.log_origin
+    signers = LogSigners(database=database, folder=settings.data_dir, origin=origin, clock=clock)
+    publisher = Publisher(database=database, folder=settings.log_dir, origin=origin, key=signers)
     publisher.start()
     scrub_database(database)
     return Workplace(

@@ -88,7 +88,7 @@ class Database:
         with self._writers, Session(engine, autoflush=False) as session, session.begin():
             yield session
 
-    def scrub(self, *, limit: int = SCRUB_AT_ONCE_BYTES) -> bool:
+    def scrub(self, *, limit: int | None = SCRUB_AT_ONCE_BYTES) -> bool:
         """Rewrite what deleted rows lay in, so that no byte of them is left in files; False to try later.
 
         On SQLite the file is vacuumed and the write-ahead log emptied; on PostgreSQL the tables that name
@@ -98,13 +98,14 @@ class Database:
         if self.engine.dialect.name == "sqlite":
             return self._scrub_sqlite(limit)
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            if connection.scalar(text("SELECT pg_database_size(current_database())")) > limit:
+            size = connection.scalar(text("SELECT pg_database_size(current_database())"))
+            if limit is not None and size > limit:
                 return False
             for table in NAMING_CUSTOMERS:
                 connection.execute(text(f"VACUUM (FULL) {table}"))
         return True
 
-    def _scrub_sqlite(self, limit: int) -> bool:
+    def _scrub_sqlite(self, limit: int | None) -> bool:
         with (
             self._writers,
             closing(self.engine.raw_connection()) as connection,
@@ -114,7 +115,7 @@ class Database:
             (size,) = cursor.execute(
                 "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
             ).fetchone()
-            if size > limit:
+            if limit is not None and size > limit:
                 return False
             cursor.execute("VACUUM")
             (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -109,6 +109,17 @@ class LogHead(Base):
     frontier: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class LogKeyRow(Base):
+    """A key that signs heads of the log, or did; none before the first rotation."""
+
+    __tablename__ = "log_keys"
+    public_key: Mapped[str] = mapped_column(String(44), primary_key=True)
+    retires_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When it signs no more; empty for the current key."""
+    log_index: Mapped[int] = _log_index()
+    """The rotation that named it last."""
+
+
 class PrincipalRow(Base):
     """Who may call: a role, a name, the hash of a token, a signing key where the role signs."""
 
