@@ -30,6 +30,7 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m simulations.bench rounds --json runs/bench-rounds.json
 	$(BIN)/python -m simulations.bench accuracy --json runs/bench-accuracy.json
+	$(BIN)/python -m simulations.bench log --json runs/bench-log.json
 
 clean:
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

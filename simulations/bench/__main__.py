@@ -10,12 +10,17 @@ from rich.console import Console
 from rich.table import Table
 
 from simulations.bench.accuracy import accuracy
+from simulations.bench.log import log
 from simulations.bench.records import Record, write_records
 from simulations.bench.rounds import rounds
 from simulations.errors import InputError
 from simulations.quiet import quiet_libraries
 
-BENCHMARKS: Mapping[str, Callable[[Path], list[Record]]] = {"accuracy": accuracy, "rounds": rounds}
+BENCHMARKS: Mapping[str, Callable[[Path, bool], list[Record]]] = {
+    "accuracy": lambda data, _quick: accuracy(data),
+    "log": lambda _data, quick: log(quick=quick),
+    "rounds": lambda data, _quick: rounds(data),
+}
 BAD_INPUT = 2
 
 
@@ -25,6 +30,7 @@ def main(
     data: Annotated[Path, typer.Option(envvar="CONFIDE_TEST_DATA", help="Folder of the reference tables.")] = Path(
         "../shared/data"
     ),
+    quick: Annotated[bool, typer.Option(help="Small sizes, to see that it works; only for `log`.")] = False,
 ) -> None:
     """Measure, print and write records of metric, value, unit, target, met and how."""
     if name not in BENCHMARKS:
@@ -32,7 +38,7 @@ def main(
         sys.exit(BAD_INPUT)
     quiet_libraries()
     try:
-        records = BENCHMARKS[name](data)
+        records = BENCHMARKS[name](data, quick)
     except InputError as error:
         typer.echo(str(error), err=True)
         sys.exit(BAD_INPUT)
