@@ -9,10 +9,10 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 import rfc8785
@@ -32,14 +32,20 @@ def commit(salt: bytes, payload: bytes) -> bytes:
 
 
 def canonical_payload(payload: Mapping[str, Any]) -> bytes:
-    """Encode as RFC 8785; where all values are strings or small integers, the C encoder gives the same bytes.
+    """Encode as RFC 8785; where all values are strings or small integers, a shorter way gives the same bytes.
 
     Raises:
         rfc8785.CanonicalizationError: the payload is not JSON.
     """
-    if all(type(value) is str or type(value) is int for value in payload.values()):
-        return json.dumps(payload, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
-    return canonical_json(payload)
+    fields = []
+    for name, value in sorted(payload.items()):
+        if type(value) is str:
+            fields.append(f"{encode_basestring(name)}:{encode_basestring(value)}")
+        elif type(value) is int:
+            fields.append(f"{encode_basestring(name)}:{value}")
+        else:
+            return canonical_json(payload)
+    return f"{{{','.join(fields)}}}".encode()
 
 
 class _HasLine(Protocol):

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.orm import Session
 
 from consent.errors import LogConflictError, LogError, LogInconsistentError
@@ -20,11 +21,16 @@ from consent.log.commitments import (
 )
 from consent.log.merkle import Frontier, leaf_hash
 from consent.log.payloads import RandomBytes, Subject, Vault
-from consent.store.bulk import insert_all
 from consent.store.schema import LogEntry, LogHead
 
 Payload = Mapping[str, Any]
+Row = tuple[int, bytes, bytes | None, bytes, int | None]
+"""Index, entry, salt, payload and key of an entry."""
 HEAD_ID = 1
+READ_HEAD = "SELECT size, frontier FROM log_head WHERE id = 1"
+READ_AND_LOCK_HEAD = f"{READ_HEAD} FOR UPDATE"
+SWAP_HEAD = "UPDATE log_head SET size = %s, frontier = %s WHERE id = 1 AND size = %s"
+INSERT_ENTRY = "INSERT INTO log_entries (log_index, entry, salt, payload, key_id) VALUES (%s, %s, %s, %s, %s)"
 READ_CHUNK = 4096
 LOOKUP_CHUNK = 1_000
 
@@ -50,11 +56,11 @@ def read_head(session: Session, *, lock: bool = False) -> Frontier:
     Raises:
         LogInconsistentError: there is no head.
     """
-    query = select(LogHead.size, LogHead.frontier).where(LogHead.id == HEAD_ID)
-    row = session.execute(query.with_for_update() if lock else query).one_or_none()
-    if row is None:
+    found = _Cursor(session).execute(READ_AND_LOCK_HEAD if lock else READ_HEAD).fetchone()
+    if found is None:
         raise LogInconsistentError("The database holds no log head; run `confide consent init` first.")
-    return Frontier.from_bytes(row.size, row.frontier)
+    size, frontier = found
+    return Frontier.from_bytes(size, frontier)
 
 
 def append(
@@ -81,59 +87,64 @@ def append(
     frontier = read_head(session, lock=True)
     first = frontier.size
     salts = random_bytes(SALT_BYTES * len(payloads))
-    openings = []
-    rows = []
+    rows: list[Row] = []
     for offset, payload in enumerate(payloads):
         salt = salts[SALT_BYTES * offset : SALT_BYTES * (offset + 1)]
-        opening = Opening(first + offset, salt, canonical_payload(payload))
-        entry = commit(salt, opening.payload)
+        canonical = canonical_payload(payload)
+        entry = commit(salt, canonical)
         frontier.append(leaf_hash(entry))
-        openings.append(opening)
-        rows.append(
-            {
-                "log_index": opening.index,
-                "entry": entry,
-                "salt": salt,
-                "payload": opening.payload,
-                "key_id": None,
-            }
-        )
+        rows.append((first + offset, entry, salt, canonical, None))
     if rows:
-        _seal(session, vault, subjects, openings, rows)
+        if any(subjects):
+            rows = _sealed(session, vault, subjects, rows)
         _swap_head(session, first, frontier)
-        insert_all(session, LogEntry, rows)
+        _Cursor(session).executemany(INSERT_ENTRY, rows)
     return range(first, frontier.size)
 
 
-def _seal(
-    session: Session,
-    vault: Vault | None,
-    subjects: Sequence[Subject | None],
-    openings: Sequence[Opening],
-    rows: Sequence[dict[str, Any]],
-) -> None:
+def _sealed(
+    session: Session, vault: Vault | None, subjects: Sequence[Subject | None], rows: Sequence[Row]
+) -> list[Row]:
     """Put what is about a customer under their key."""
-    if not any(subjects):
-        return
     if vault is None:
         raise LogError("An entry is about a customer and there is no key to seal it under.")
-    keys = vault.keys(session, subjects, openings[0].index)
-    for subject, opening, row in zip(subjects, openings, rows, strict=True):
-        if subject is not None:
-            sealed = keys[subject].seal(opening)
-            row.update(salt=None, payload=sealed.ciphertext, key_id=sealed.key_id)
+    keys = vault.keys(session, subjects, rows[0][0])
+    sealed: list[Row] = []
+    for subject, row in zip(subjects, rows, strict=True):
+        index, entry, salt, payload, _ = row
+        if subject is None or salt is None:
+            sealed.append(row)
+        else:
+            key = keys[subject]
+            sealed.append((index, entry, None, key.seal(Opening(index, salt, payload)).ciphertext, key.key_id))
+    return sealed
 
 
 def _swap_head(session: Session, expected: int, frontier: Frontier) -> None:
-    swapped = session.execute(
-        update(LogHead)
-        .where(LogHead.id == HEAD_ID, LogHead.size == expected)
-        .values(size=frontier.size, frontier=frontier.to_bytes())
-        .returning(LogHead.size),
-        execution_options={"synchronize_session": False},
-    ).one_or_none()
-    if swapped is None:
+    swapped = _Cursor(session).execute(SWAP_HEAD, (frontier.size, frontier.to_bytes(), expected))
+    if swapped.rowcount != 1:
         raise LogConflictError("Another writer appended to the log first; repeat the request.")
+
+
+class _Cursor:
+    """The driver itself, inside the session's transaction: a single append is mostly what lies above it."""
+
+    def __init__(self, session: Session) -> None:
+        connection = session.connection()
+        self._sqlite = connection.dialect.name == "sqlite"
+        self._cursor = connection.connection.cursor()
+
+    def execute(self, statement: str, values: Sequence[object] = ()) -> DBAPICursor:
+        """Run a statement that is written for PostgreSQL."""
+        self._cursor.execute(self._spelled(statement), values)
+        return self._cursor
+
+    def executemany(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run it for every row."""
+        self._cursor.executemany(self._spelled(statement), rows)
+
+    def _spelled(self, statement: str) -> str:
+        return statement.replace("%s", "?").removesuffix(" FOR UPDATE") if self._sqlite else statement
 
 
 def entries(session: Session, start: int, end: int) -> Iterator[StoredEntry]:

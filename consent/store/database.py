@@ -34,6 +34,7 @@ class Database:
         self.engine = engine
         sqlite = engine.dialect.name == "sqlite"
         self._snapshots = engine if sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
+        self._writing = engine.execution_options(**WRITES)
         self._writers: AbstractContextManager[Any] = threading.Lock() if sqlite else nullcontext()
 
     @classmethod
@@ -55,7 +56,7 @@ class Database:
         Raises:
             SetupError: there is something to seal and no vault.
         """
-        with self._writers, self.engine.execution_options(**WRITES).begin() as connection:
+        with self._writers, self._writing.begin() as connection:
             config = _alembic_config()
             config.attributes.update(connection=connection, vault=vault)
             command.upgrade(config, "head")
@@ -84,8 +85,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Give a session that is committed once at the end, or rolled back whole."""
-        engine = self.engine.execution_options(**WRITES)
-        with self._writers, Session(engine, autoflush=False) as session, session.begin():
+        with self._writers, Session(self._writing, autoflush=False) as session, session.begin():
             yield session
 
     def scrub(self, *, limit: int | None = SCRUB_AT_ONCE_BYTES) -> bool:
