@@ -3,10 +3,21 @@
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
 from consent.configuration import ServiceSettings
+
+
+class WitnessSetting(BaseModel):
+    """A witness that is shown the log's heads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+    """Its submission prefix, without `/add-checkpoint`."""
+    vkey: str
+    """The verifier key of its cosignatures."""
 
 
 class ConsentSettings(ServiceSettings):
@@ -28,6 +39,12 @@ class ConsentSettings(ServiceSettings):
     publish_interval: Annotated[float, Field(ge=0, le=1)] = 0.25
     """Seconds that a log entry may wait for others before a head over it is published; 0 publishes before
     the request is answered."""
+    log_mldsa: bool = False
+    """Whether heads also carry an ML-DSA-44 signature, which holds against quantum computers."""
+    witnesses: Annotated[tuple[WitnessSetting, ...], Field(max_length=16)] = ()
+    """Who cosigns the log's heads."""
+    witness_quorum: Annotated[int, Field(ge=0)] = 0
+    """How many witnesses must cosign a head before it is published; 0 publishes with those that do."""
     max_body_bytes: Annotated[int, Field(ge=1_024)] = 8 * 1024 * 1024
     """Largest request body that is read."""
 

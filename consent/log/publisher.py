@@ -6,12 +6,12 @@ crash between leaves files ahead of the checkpoint, which the next publication w
 
 import fcntl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from consent.contract import SigningKey
-from consent.errors import LogError, LogInconsistentError
+from consent.errors import LogError, LogInconsistentError, QuorumError
 from consent.files import sync_folders, write_atomically
 from consent.log.merkle import EMPTY_ROOT, Frontier, leaf_hash, root_hash
 from consent.log.note import Checkpoint, VerifierKey, open_checkpoint, sign_checkpoint, verifier_key
@@ -41,10 +41,27 @@ class Publisher:
 
     It refuses a database that does not extend what is already published, so that a restored backup can not
     rewrite history.
+
+    Args:
+        database: holds the log.
+        folder: what is published into.
+        origin: the log's name.
+        key: what signs its heads.
+        seal: given a signed head whose tiles lie in the folder, returns what is published as the checkpoint;
+            where it raises `QuorumError`, the last checkpoint stays.
     """
 
-    def __init__(self, *, database: Database, folder: Path, origin: str, key: SigningKey | Signers) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        folder: Path,
+        origin: str,
+        key: SigningKey | Signers,
+        seal: Callable[[str], str] = str,
+    ) -> None:
         self.folder = folder
+        self._seal = seal
         self._origin = origin
         self._signers = _always(origin, key) if isinstance(key, SigningKey) else key
         self._keys = self._signers()
@@ -87,6 +104,7 @@ class Publisher:
 
         Raises:
             LogInconsistentError: the entries in the database do not lead to the database's own head.
+            QuorumError: too few witnesses cosigned the new head; the old one stays.
         """
         with self._lock, self._only_process():
             self._keys = self._signers()
@@ -103,7 +121,11 @@ class Publisher:
                     return
                 fresh = list(entries(session, self.size, head.size))
             self._torn = True
-            self._write(fresh, head)
+            try:
+                self._write(fresh, head)
+            except QuorumError:
+                self._follow()
+                raise
             self._torn = False
 
     def _write(self, fresh: Sequence[StoredEntry], head: Frontier) -> None:
@@ -117,11 +139,11 @@ class Publisher:
             )
         stale = self._write_bundles([stored.entry for stored in fresh])
         stale += self._write_tiles([leaf_hash(stored.entry) for stored in fresh])
+        checkpoint = Checkpoint(origin=self._origin, size=head.size, root=head.root())
+        note = self._seal(sign_checkpoint(checkpoint, *self._keys.signing))
         self._openings.append([stored.opening for stored in fresh])
         self._sync([directory for directory, _ in stale])
-        checkpoint = Checkpoint(origin=self._origin, size=head.size, root=head.root())
         self._write_verifier_key()
-        note = sign_checkpoint(checkpoint, *self._keys.signing)
         write_atomically(self.folder / CHECKPOINT, note.encode())
         sync_folders([self.folder])
         self._note, self._frontier = note, frontier
@@ -202,15 +224,16 @@ class Publisher:
             )
 
     def _tidy(self, size: int) -> None:
-        """Remove what a crash left: half-written files, and partial tiles of other sizes."""
-        current = {tile_path(level, index, width) for level, index, width in layout(size)}
-        current.add(tile_path(ENTRIES, size // TILE_WIDTH, size % TILE_WIDTH))
+        """Remove what lies ahead of the checkpoint: half-written files, tiles of other sizes."""
+        tiles = list(layout(size))
+        current = {tile_path(level, index, width) for level, index, width in tiles}
+        current |= {tile_path(ENTRIES, index, width) for level, index, width in tiles if level == 0}
         for path in self.folder.rglob(".*.new"):
             path.unlink()
-        for path in self.folder.glob("tile/**/*.p/*"):
-            if path.relative_to(self.folder).as_posix() not in current:
+        for path in list(self.folder.glob("tile/**/*" if size else "tile/**/*.p/*")):
+            if path.relative_to(self.folder).as_posix() not in current and path.is_file():
                 path.unlink()
-                if not any(path.parent.iterdir()):
+                if path.parent.suffix == ".p" and not any(path.parent.iterdir()):
                     path.parent.rmdir()
 
     def _read_partial(self, level: int | str, count: int) -> bytes:

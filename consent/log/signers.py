@@ -34,6 +34,16 @@ Signers = Callable[[], LogKeys]
 """Asked before every publication, so that a rotation and the end of an overlap take effect by themselves."""
 
 
+def hybrid(signers: Signers, key: MldsaKey) -> Signers:
+    """Have an ML-DSA-44 key sign beside whichever keys sign."""
+
+    def both() -> LogKeys:
+        keys = signers()
+        return LogKeys((*keys.signing, key), keys.known)
+
+    return both
+
+
 class _Fields(BaseModel):
     model_config = ConfigDict(strict=True)
 

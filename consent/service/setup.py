@@ -5,13 +5,20 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 
-from consent.errors import SetupError
+import httpx
+
+from consent.errors import QuorumError, SetupError
 from consent.files import write_private
+from consent.log.mldsa import MLDSA_KEY, MldsaKey
 from consent.log.payloads import RandomBytes
-from consent.log.publisher import Publisher
+from consent.log.publisher import CHECKPOINT, Publisher
+from consent.log.remote import LiveFolder
 from consent.log.scrubbing import scrub_database
+from consent.log.signers import Signers, hybrid
 from consent.log.store import create_head
+from consent.log.witnessing import Witnessing, read_witnesses
 from consent.service.keys import Keyring
+from consent.service.logbook import logbook
 from consent.service.principals import enrol
 from consent.service.rotation import LogSigners
 from consent.service.work import Clock, Workplace, utc_now
@@ -34,6 +41,8 @@ def initialise(settings: ConsentSettings, *, clock: Clock = utc_now) -> str:
     """
     keys = Keyring.create(settings.data_dir)
     database = Database.connect(settings.url)
+    if settings.log_mldsa:
+        MldsaKey.create(settings.data_dir / MLDSA_KEY)
     database.migrate(vault=keys.vault)
     with database.writing() as session:
         create_head(session)
@@ -76,12 +85,9 @@ def _workplace(
     clock: Clock,
     random_bytes: RandomBytes = secrets.token_bytes,
 ) -> Workplace:
-    origin = settings.log_origin
-    signers = LogSigners(database=database, folder=settings.data_dir, origin=origin, clock=clock)
-    publisher = Publisher(database=database, folder=settings.log_dir, origin=origin, key=signers)
-    publisher.start()
+    publisher, published = _start_publisher(settings, database, clock)
     scrub_database(database)
-    return Workplace(
+    workplace = Workplace(
         database=database,
         publisher=publisher,
         keys=keys,
@@ -90,6 +96,36 @@ def _workplace(
         publish_interval=settings.publish_interval,
         random_bytes=random_bytes,
     )
+    if not published:
+        workplace.publish_soon()
+    return workplace
+
+
+def _start_publisher(settings: ConsentSettings, database: Database, clock: Clock) -> tuple[Publisher, bool]:
+    """Start publishing; False when witnesses are missing, for choices are taken meanwhile.
+
+    Raises:
+        LogInconsistentError: database and folder do not agree, or a witness saw a longer or another log.
+    """
+    origin, folder = settings.log_origin, settings.log_dir
+    signers: Signers = LogSigners(database=database, folder=settings.data_dir, origin=origin, clock=clock)
+    if settings.log_mldsa:
+        signers = hybrid(signers, MldsaKey.load(settings.data_dir / MLDSA_KEY))
+    addresses = [(witness.url, witness.vkey) for witness in settings.witnesses]
+    witnessing = Witnessing(
+        read_witnesses(addresses, quorum=settings.witness_quorum),
+        quorum=settings.witness_quorum,
+        http=httpx.Client(follow_redirects=False),
+        source=LiveFolder(folder),
+        on_refusal=lambda name, why: logbook().warning("witness_refused", witness=name, why=why),
+    )
+    publisher = Publisher(database=database, folder=folder, origin=origin, key=signers, seal=witnessing.seal)
+    try:
+        publisher.start()
+    except QuorumError:
+        return publisher, False
+    witnessing.confirm((folder / CHECKPOINT).read_text())
+    return publisher, True
 
 
 @contextmanager

@@ -111,6 +111,10 @@ class Workplace:
         """
         self._publishing.flush()
 
+    def publish_soon(self) -> None:
+        """Have everything that is committed published, and tried again until it is."""
+        self._publishing.appended()
+
     def close(self) -> None:
         """Publish what is left and give back the database."""
         self._publishing.close()
