@@ -6,23 +6,35 @@ import time
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 import uvicorn
 from pydantic import ValidationError
 
+from consent.configuration import ServiceSettings
 from consent.errors import ConsentError
+from consent.log.checking import check_entry_proof
+from consent.log.export import export as export_lines
+from consent.log.proof import prove_entry
+from consent.log.remote import FolderSource, LiveFolder, open_source
 from consent.log.report import report_json
 from consent.log.scrubbing import scrub_database
-from consent.log.verify import read_trust, verify_place
+from consent.log.verify import read_trust, require_file, verify_place
 from consent.service import create_app, initialise
 from consent.service.rotation import rotate_log_key
 from consent.service.setup import OPERATOR_TOKEN, open_workplace
 from consent.settings import ConsentSettings
+from consent.witness import WitnessSettings
+from consent.witness import create_app as create_witness
+from consent.witness import initialise as initialise_witness
 
 consent = typer.Typer(help="The consent service: opt-ins, round permissions, the log.", no_args_is_help=True)
 audit = typer.Typer(help="Verify a published log with nothing but its files.", no_args_is_help=True)
+
+witness = typer.Typer(help="A witness that cosigns heads of logs.", no_args_is_help=True)
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
 
 VERIFIED, MISMATCH, BAD_INPUT = 0, 1, 2
 
@@ -30,7 +42,7 @@ VERIFIED, MISMATCH, BAD_INPUT = 0, 1, 2
 @consent.command()
 def init() -> None:
     """Create keys, database and the operator's token, or upgrade the database."""
-    settings = _settings()
+    settings = _settings(ConsentSettings, "consent service")
     try:
         initialise(settings)
     except (ConsentError, OSError) as error:
@@ -41,7 +53,7 @@ def init() -> None:
 @consent.command()
 def serve() -> None:
     """Serve the API on the configured address, loopback by default."""
-    settings = _settings()
+    settings = _settings(ConsentSettings, "consent service")
     try:
         app = create_app(settings)
     except (ConsentError, OSError) as error:
@@ -55,7 +67,7 @@ def rotate_key(
     overlap_days: Annotated[float, typer.Option(help="Days that the old key signs beside the new one.")] = 90,
 ) -> None:
     """Have a new key sign the log; a running service follows by itself."""
-    settings = _settings()
+    settings = _settings(ConsentSettings, "consent service")
     try:
         with closing(open_workplace(settings)) as work:
             key = rotate_log_key(work, settings.data_dir, overlap=timedelta(days=overlap_days))
@@ -67,7 +79,7 @@ def rotate_key(
 @consent.command()
 def scrub() -> None:
     """Take what was erased out of the files of a large database; others wait meanwhile."""
-    settings = _settings()
+    settings = _settings(ConsentSettings, "consent service")
     try:
         with closing(open_workplace(settings)) as work:
             clean = scrub_database(work.database, limit=None)
@@ -77,11 +89,6 @@ def scrub() -> None:
         typer.echo("The database is in use and could not be emptied of what was erased; run it again.", err=True)
         sys.exit(MISMATCH)
     typer.echo("Nothing that was erased is left in the database's files.")
-
-
-@audit.callback()
-def _audit() -> None:
-    """Keep `verify` a sub-command."""
 
 
 @audit.command()
@@ -108,16 +115,93 @@ def verify(
     sys.exit(VERIFIED if report.verified else MISMATCH)
 
 
-def _settings() -> ConsentSettings:
+@audit.command()
+def proof(
+    place: Annotated[str, typer.Argument(metavar="PATH_OR_URL", help="The published log's folder or address.")],
+    index: Annotated[int, typer.Argument(min=0, help="The entry's index.")],
+    out: Annotated[Path, typer.Option(help="Write the proof to this file (.tlog-proof).")],
+) -> None:
+    """Write the proof that an entry is in the log under its present checkpoint."""
     try:
-        return ConsentSettings()
+        source = open_source(place)
+        found = prove_entry(LiveFolder(source.folder) if isinstance(source, FolderSource) else source, index)
+        out.write_text(found.encode())
+    except (ConsentError, OSError, UnicodeDecodeError) as error:
+        _stop(error)
+    typer.echo(f"Wrote {out}.")
+
+
+@audit.command("check-proof")
+def check_proof(
+    file: Annotated[Path, typer.Argument(help="A .tlog-proof file.")],
+    policy: Annotated[Path | None, typer.Option(help="Trusted logs, witnesses and their quorum.")] = None,
+    vkey: Annotated[Path | None, typer.Option(help="The log's verifier keys, from somebody you trust.")] = None,
+    opening: Annotated[
+        Path | None, typer.Option(help="A line with index, payload and salt that must open the entry.")
+    ] = None,
+) -> None:
+    """Check a proof offline; exit 0 verified, 1 mismatch, 2 bad input."""
+    try:
+        trust = read_trust(vkey, policy)
+        for given in (file, opening):
+            require_file(given)
+        verdict = check_entry_proof(file.read_bytes(), trust, opening.read_bytes() if opening else None)
+    except (ConsentError, OSError, UnicodeDecodeError) as error:
+        _stop(error)
+    for line in verdict.lines():
+        typer.echo(line)
+    sys.exit(VERIFIED if verdict.verified else MISMATCH)
+
+
+@audit.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="PATH", help="The published log's folder.")],
+    out: Annotated[Path, typer.Option(help="Write the lines to this file.")],
+) -> None:
+    """Write the checkpoint and every entry with its proof and its opening, where there is one, as NDJSON."""
+    count = -1
+    try:
+        with out.open("w", encoding="utf-8") as stream:
+            for line in export_lines(folder):
+                stream.write(line)
+                count += 1
+    except (ConsentError, OSError, UnicodeDecodeError) as error:
+        _stop(error)
+    typer.echo(f"Wrote {count} entries to {out}.")
+
+
+@witness.command("init")
+def init_witness() -> None:
+    """Create the witness's key and state, and print its verifier key."""
+    settings = _settings(WitnessSettings, "witness")
+    try:
+        key = initialise_witness(settings)
+    except (ConsentError, OSError) as error:
+        _stop(error)
+    typer.echo(key.encode())
+
+
+@witness.command("serve")
+def serve_witness() -> None:
+    """Serve the witness on the configured address, loopback by default."""
+    settings = _settings(WitnessSettings, "witness")
+    try:
+        app = create_witness(settings)
+    except (ConsentError, OSError) as error:
+        _stop(error)
+    uvicorn.run(app, host=settings.host, port=settings.port, access_log=False, log_level="warning")
+
+
+def _settings(kind: type[Settings], name: str) -> Settings:
+    try:
+        return kind()
     except (ValidationError, ValueError) as error:
         fields = (
             ", ".join(str(item["loc"][0]) for item in error.errors() if item["loc"])
             if isinstance(error, ValidationError)
             else "the file"
         )
-        typer.echo(f"The consent service's settings are not usable ({fields}); correct them.", err=True)
+        typer.echo(f"The {name}'s settings are not usable ({fields}); correct them.", err=True)
         sys.exit(BAD_INPUT)
 
 

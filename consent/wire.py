@@ -112,6 +112,15 @@ class SnapshotView(ContractModel):
     members: tuple[Pseudonym, ...]
 
 
+class ConsistencyView(ContractModel):
+    """That a longer log extends a shorter one: hashes in base64, and the head they were computed under."""
+
+    old_size: int
+    new_size: int
+    hashes: tuple[str, ...]
+    checkpoint: str
+
+
 class RunRecord(ContractModel):
     """Everything that was permitted and released for one run, in the order of the log."""
 

@@ -30,8 +30,16 @@ class TileTree:
 
     def __init__(self, source: Source, size: int) -> None:
         self.size = size
+        self._published = size
         self._source = source
         self._tiles: dict[tuple[int, int], list[bytes]] = {}
+        self._bundle: tuple[int, list[bytes]] = (-1, [])
+
+    def at(self, size: int) -> "TileTree":
+        """Return the tree of the first `size` entries, read from the tiles of this one."""
+        past = TileTree(self._source, self._published)
+        past.size = size
+        return past
 
     def root(self) -> bytes:
         """Return the root; raises as `node` does."""
@@ -84,11 +92,16 @@ class TileTree:
     def entry(self, index: int) -> bytes:
         """Return an entry; raises `TileMissingError` when its bundle is not there or too short."""
         number, offset = divmod(index, TILE_WIDTH)
-        raw = read_tile(self._source, ENTRIES, number, min(TILE_WIDTH, self.size - number * TILE_WIDTH))
-        found = decode_bundle(raw) if raw is not None else []
-        if offset >= len(found):
+        if self._bundle[0] != number:
+            self._bundle = (number, self._read_bundle(number))
+        if offset >= len(self._bundle[1]):
             raise TileMissingError(f"The bundle that holds entry {index} is missing or too short.")
-        return found[offset]
+        return self._bundle[1][offset]
+
+    def _read_bundle(self, number: int) -> list[bytes]:
+        width = min(TILE_WIDTH, self._published - number * TILE_WIDTH)
+        raw = read_tile(self._source, ENTRIES, number, width)
+        return decode_bundle(raw) if raw is not None else []
 
     def _range(self, low: int, high: int) -> bytes:
         count = high - low
@@ -110,7 +123,7 @@ class TileTree:
 
     def _tile(self, level: int, tile: int) -> list[bytes]:
         if (level, tile) not in self._tiles:
-            width = min(TILE_WIDTH, (self.size >> (TILE_BITS * level)) - tile * TILE_WIDTH)
+            width = min(TILE_WIDTH, (self._published >> (TILE_BITS * level)) - tile * TILE_WIDTH)
             raw = read_tile(self._source, level, tile, width)
             if raw is None:
                 raise TileMissingError(f"Tile {tile} of level {level} with {width} hashes is missing.")

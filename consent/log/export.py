@@ -1,0 +1,65 @@
+"""Exporting a log as lines of JSON: the head, then every entry with its proof and what opens it.
+
+What a folder does not hold is not exported: a public mirror has no openings, an officer's copy has those about
+customers sealed under keys that stay with the service, and erased ones as a line that says so.
+"""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from consent.errors import LogError, SetupError
+from consent.log.commitments import parse_opening
+from consent.log.note import Note
+from consent.log.openings import SEGMENT_ENTRIES, segment_path
+from consent.log.proof import TileTree
+from consent.log.publisher import CHECKPOINT
+from consent.log.remote import FolderSource, Source
+
+
+def export(folder: Path) -> Iterator[str]:
+    """Yield the lines of an export, each with its newline; all proofs are for the head in the first.
+
+    Raises:
+        SetupError: the folder holds no checkpoint.
+        NoteFormatError: its checkpoint is malformed.
+        TileMissingError: a tile is not there.
+        LogError: an opening is malformed.
+    """
+    source = FolderSource(folder)
+    raw = source.read(CHECKPOINT)
+    if raw is None:
+        raise SetupError(f"There is no checkpoint in {folder}; give the folder that holds one.")
+    note = raw.decode()
+    tree = TileTree(source, Note.parse(note).checkpoint.size)
+    yield _line({"checkpoint": note})
+    for start in range(0, tree.size, SEGMENT_ENTRIES):
+        openings = _openings(source, start)
+        for index in range(start, min(start + SEGMENT_ENTRIES, tree.size)):
+            yield _line(
+                {
+                    "index": index,
+                    "entry": _text(tree.entry(index)),
+                    "proof": [_text(node) for node in tree.inclusion(index)],
+                    "opening": openings.get(index),
+                }
+            )
+
+
+def _openings(source: Source, start: int) -> dict[int, Any]:
+    raw = source.read(segment_path(start))
+    lines = raw.split(b"\n")[:-1] if raw else []
+    try:
+        return {parse_opening(line).index: json.loads(line) for line in lines}
+    except LogError as error:
+        raise LogError(f"{segment_path(start)}: {error}") from None
+
+
+def _line(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
