@@ -136,6 +136,7 @@ def test_a_witness_may_sign_with_mldsa() -> None:
         "quorum\u00a0none\n",
         "quorum none\x00\n",
     ],
+    ids=range(23),
 )
 def test_what_is_not_a_policy_is_refused(text: str) -> None:
     with pytest.raises(PolicyError):
