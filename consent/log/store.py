@@ -56,7 +56,7 @@ def read_head(session: Session, *, lock: bool = False) -> Frontier:
     Raises:
         LogInconsistentError: there is no head.
     """
-    found = _Cursor(session).execute(READ_AND_LOCK_HEAD if lock else READ_HEAD).fetchone()
+    found = _Driver(session).execute(READ_AND_LOCK_HEAD if lock else READ_HEAD).fetchone()
     if found is None:
         raise LogInconsistentError("The database holds no log head; run `confide consent init` first.")
     size, frontier = found
@@ -97,8 +97,11 @@ def append(
     if rows:
         if any(subjects):
             rows = _sealed(session, vault, subjects, rows)
-        _swap_head(session, first, frontier)
-        _Cursor(session).executemany(INSERT_ENTRY, rows)
+        driver = _Driver(session)
+        swapped = driver.execute(SWAP_HEAD, (frontier.size, frontier.to_bytes(), first))
+        if swapped.rowcount != 1:
+            raise LogConflictError("Another writer appended to the log first; repeat the request.")
+        driver.executemany(INSERT_ENTRY, rows)
     return range(first, frontier.size)
 
 
@@ -120,13 +123,7 @@ def _sealed(
     return sealed
 
 
-def _swap_head(session: Session, expected: int, frontier: Frontier) -> None:
-    swapped = _Cursor(session).execute(SWAP_HEAD, (frontier.size, frontier.to_bytes(), expected))
-    if swapped.rowcount != 1:
-        raise LogConflictError("Another writer appended to the log first; repeat the request.")
-
-
-class _Cursor:
+class _Driver:
     """The driver itself, inside the session's transaction: a single append is mostly what lies above it."""
 
     def __init__(self, session: Session) -> None:

@@ -18,6 +18,9 @@ from consent.errors import SetupError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 30_000
+WAL_PAGES = 4_000
+"""Pages in the write-ahead log before they are copied into the database: the pages of the head and of the
+newest entries are written by every append, and copied once."""
 SCRUB_AT_ONCE_BYTES = 256 * 1024 * 1024
 NAMING_CUSTOMERS = ("subject_keys", "choices", "states", "idempotency_keys", "log_entries")
 WRITES = {"sqlite_begin": "IMMEDIATE"}
@@ -34,6 +37,7 @@ class Database:
         self.engine = engine
         sqlite = engine.dialect.name == "sqlite"
         self._snapshots = engine if sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
+        self._kept: Connection | None = None
         self._writing = engine.execution_options(**WRITES)
         self._writers: AbstractContextManager[Any] = threading.Lock() if sqlite else nullcontext()
 
@@ -85,8 +89,16 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Give a session that is committed once at the end, or rolled back whole."""
-        with self._writers, Session(self._writing, autoflush=False) as session, session.begin():
+        with self._writers, Session(self._writer(), autoflush=False) as session, session.begin():
             yield session
+
+    def _writer(self) -> Engine | Connection:
+        """Return where to write: on SQLite the one connection that is kept for it, under its lock."""
+        if self.engine.dialect.name != "sqlite":
+            return self._writing
+        if self._kept is None or self._kept.closed:
+            self._kept = self._writing.connect()
+        return self._kept
 
     def scrub(self, *, limit: int | None = SCRUB_AT_ONCE_BYTES) -> bool:
         """Rewrite what deleted rows lay in, so that no byte of them is left in files; False to try later.
@@ -123,6 +135,8 @@ class Database:
 
     def close(self) -> None:
         """Give back all connections."""
+        if self._kept is not None:
+            self._kept.close()
         self.engine.dispose()
 
 
@@ -141,6 +155,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
         "synchronous=FULL",
         "foreign_keys=ON",
         "secure_delete=ON",
+        f"wal_autocheckpoint={WAL_PAGES}",
         f"busy_timeout={BUSY_TIMEOUT_MS}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
@@ -149,4 +164,4 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
 
 def _begin_sqlite(connection: Connection) -> None:
     mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    connection.connection.cursor().execute(f"BEGIN {mode}")
