@@ -15,12 +15,12 @@ from sqlalchemy import Select, select, union
 
 from consent.errors import InvalidRequestError, NotFoundError
 from consent.log.commitments import Opening, SealedOpening
-from consent.log.payloads import Subject
 from consent.log.store import stored
 from consent.searching import LogHit, LogPage, LogQuery
+from consent.service.reading import key_of, log_about
 from consent.service.work import Caller, Unit
-from consent.store.schema import ChoiceRow, LogEntry, ReleaseRow, RoundRow, SnapshotRow, SubjectKeyRow
-from consent.wire import Role
+from consent.store.schema import ChoiceRow, LogEntry, ReleaseRow, RoundRow, SnapshotRow
+from consent.wire import Role, SubjectRequest
 
 SEARCHED = "log_searched"
 CANDIDATES = 2_000
@@ -67,7 +67,7 @@ def search(unit: Unit, caller: Caller, query: LogQuery) -> LogPage:
     """
     query = _permitted(caller, query)
     place = Place.parse(query.cursor) if query.cursor else Place(0, unit.log_size())
-    index = _log(unit, query)
+    index = _log(unit, query, caller.role)
     found = list(unit.session.scalars(_candidates(query, place)))
     hits: list[LogHit] = []
     for hit in _opened(unit, found):
@@ -91,26 +91,20 @@ def _permitted(caller: Caller, query: LogQuery) -> LogQuery:
     return query
 
 
-def _log(unit: Unit, query: LogQuery) -> int:
-    """Log what was asked; a customer that is known is named under their own key, an unknown one nowhere."""
+def _log(unit: Unit, query: LogQuery, reader: Role) -> int:
+    """Log what was asked, apart from the customer."""
     asked = query.model_dump(mode="json", exclude_none=True, exclude={"subject", "cursor"})
-    content: dict[str, Any] = {"asked": asked, "about_a_customer": query.subject is not None}
-    if query.subject is None or query.brand is None or unit.session.scalar(_key_of(query)) is None:
+    content = {"asked": asked, "about_a_customer": query.subject is not None, "reader": reader.value}
+    if query.subject is None or query.brand is None:
         return unit.log(SEARCHED, content)
-    content["asked"] = {**asked, "subject": query.subject}
-    return unit.log(SEARCHED, content, subject=Subject(query.brand, query.subject))
-
-
-def _key_of(query: LogQuery) -> Select[int]:
-    return select(SubjectKeyRow.key_id).where(
-        SubjectKeyRow.brand == query.brand, SubjectKeyRow.subject == query.subject
-    )
+    return log_about(unit, SEARCHED, content, SubjectRequest(brand=query.brand, subject=query.subject))
 
 
 def _candidates(query: LogQuery, place: Place) -> Select[int]:
     """Select the next entries that could fit, by the most selective of what is given."""
-    if query.subject is not None:
-        sources = [select(LogEntry.log_index).where(LogEntry.key_id == _key_of(query).scalar_subquery())]
+    if query.subject is not None and query.brand is not None:
+        key = key_of(SubjectRequest(brand=query.brand, subject=query.subject))
+        sources = [select(LogEntry.log_index).where(LogEntry.key_id == key.scalar_subquery())]
     elif query.run_id is not None:
         sources = [_of_round(table, query) for table in _tables(query, (RoundRow, ReleaseRow))]
     elif query.brand is not None:

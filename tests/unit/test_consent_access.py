@@ -17,7 +17,12 @@ from consent.wire import Role
 
 PURPOSE = "conversion"
 CANARY = hashlib.sha256(b"canary").hexdigest()
-OPEN = {"/healthz", "/v1/log/{path:path}"}
+OPEN = {
+    "/healthz",
+    "/v1/log/proofs/{index}",
+    "/v1/log/consistency/{old_size}/{new_size}",
+    "/v1/log/{path:path}",
+}
 ALLOWED = {
     "/v1/principals": {Role.OPERATOR},
     "/v1/purposes": {Role.OPERATOR},

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from consent.service import erasure, oversight
+from consent.service import erasure, oversight, reading
 from consent.service.access import OfficerOrBrand, Work, require_sight
 from consent.wire import Erasure, ParticipationView, SubjectRequest
 
@@ -11,9 +11,10 @@ router = APIRouter()
 
 @router.post("/v1/subjects/participation")
 def participation(wanted: SubjectRequest, work: Work, caller: OfficerOrBrand) -> ParticipationView:
-    """Give the rounds that could use this customer."""
+    """Give the rounds that could use this customer; that it was asked is logged."""
     require_sight(caller, wanted.brand)
-    with work.reading() as unit:
+    with work.writing() as unit:
+        reading.log_about(unit, "participation_read", {"reader": caller.role.value}, wanted)
         return ParticipationView(rounds=oversight.participation(unit.session, wanted.brand, wanted.subject))
 
 
