@@ -122,6 +122,7 @@ def test_who_withdraws_grants_and_withdraws_again_is_out(noiseless: Federation) 
 
 def test_the_same_choices_on_the_same_occasion_count_once(noiseless: Federation) -> None:
     def entries() -> int:
+        noiseless.publish_log()
         return int(noiseless.officer.checkpoint().splitlines()[1])
 
     customer = small_table(BRAND).customers[0]
