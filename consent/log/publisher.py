@@ -4,10 +4,8 @@ Order: entries and tiles, then openings, then the checkpoint, each durable with 
 crash between leaves files ahead of the checkpoint, which the next publication writes again with the same bytes.
 """
 
-import fcntl
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from consent.contract import SigningKey
@@ -19,6 +17,7 @@ from consent.log.openings import FOLDER as OPENINGS
 from consent.log.openings import OpeningsFolder
 from consent.log.scrubbing import scrub_openings
 from consent.log.signers import LogKeys, Signers
+from consent.log.standstill import publishing_alone
 from consent.log.store import StoredEntry, entries, read_head
 from consent.log.tiles import (
     ENTRIES,
@@ -106,7 +105,7 @@ class Publisher:
             LogInconsistentError: the entries in the database do not lead to the database's own head.
             QuorumError: too few witnesses cosigned the new head; the old one stays.
         """
-        with self._lock, self._only_process():
+        with self._lock, publishing_alone(self.folder):
             self._keys = self._signers()
             self._follow()
             scrub_openings(self._database, self._openings, self.size)
@@ -245,12 +244,6 @@ class Publisher:
         path = self.folder / VERIFIER_KEY
         if not path.exists() or path.read_bytes() != content:
             write_atomically(path, content)
-
-    @contextmanager
-    def _only_process(self) -> Iterator[None]:
-        with (self.folder.parent / ".publish.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def _always(origin: str, key: SigningKey) -> Signers:

@@ -1,12 +1,14 @@
 """Where a published log is read from: a folder, or a URL under which the same files are served."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import httpx
 
 from consent.errors import SetupError, UnavailableError
+from consent.log.openings import FOLDER as OPENINGS
+from consent.log.standstill import standing_still
 from consent.log.tiles import ENTRIES, HASH_BYTES, MAX_ENTRY_BYTES, TILE_WIDTH
 
 MAX_TEXT_BYTES = 256 * 1024
@@ -32,20 +34,29 @@ class FolderSource:
         if not folder.is_dir():
             raise SetupError(f"There is no folder {folder}; give the folder that holds `checkpoint`.")
         self.folder = folder
-        self._files: Mapping[str, Path] = {
-            path.relative_to(folder).as_posix(): path
-            for path in folder.rglob("*")
-            if path.is_symlink() or not path.is_dir()
-        }
+        with standing_still(folder):
+            self._files: Mapping[str, Path] = {
+                path.relative_to(folder).as_posix(): path
+                for path in folder.rglob("*")
+                if path.is_symlink() or not path.is_dir()
+            }
+            files = {name: self._files[name] for name in _changing(self._files)}
+            self._changing = {name: path.read_bytes() for name, path in files.items() if path.is_file()}
 
     def read(self, name: str) -> bytes | None:
         """Return a file's bytes; None when it is not there."""
         path = self._files.get(name)
-        return None if path is None else path.read_bytes()
+        return None if path is None else self._changing.get(name) or path.read_bytes()
 
     def names(self) -> frozenset[str]:
         """Return the names of all files."""
         return frozenset(self._files)
+
+
+def _changing(names: Iterable[str]) -> Iterator[str]:
+    """Name the files that the next publication may change or remove: the newest ones."""
+    yield from (name for name in names if "/" not in name or ".p/" in name)
+    yield from sorted(name for name in names if name.startswith(f"{OPENINGS}/"))[-2:]
 
 
 class LiveFolder:

@@ -188,3 +188,22 @@ def test_a_publication_that_failed_anywhere_is_done_again_by_the_same_service(
         grow(database, 10)
         publisher.start()
         assert verify_folder(folder).findings == []
+
+
+def test_a_folder_verifies_at_any_moment_while_it_is_published(database: Database, tmp_path: Path) -> None:
+    folder, key, stopped = tmp_path / "public" / "log", SigningKey.generate(), threading.Event()
+    publisher = Publisher(database=database, folder=folder, origin="log.example", key=key)
+    publisher.start()
+
+    def publish() -> None:
+        while not stopped.is_set():
+            grow(database, 3)
+            publisher.publish()
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    reports = [verify_folder(folder) for _ in range(25)]
+    stopped.set()
+    thread.join()
+    assert [report.findings for report in reports if report.findings] == []
+    assert reports[0].size != reports[-1].size
