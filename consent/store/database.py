@@ -89,7 +89,11 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Give a session that is committed once at the end, or rolled back whole."""
-        with self._writers, Session(self._writer(), autoflush=False) as session, session.begin():
+        with (
+            self._writers,
+            Session(self._writer(), autoflush=False, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     def _writer(self) -> Engine | Connection:

@@ -85,9 +85,11 @@ class Histories(RuleBasedStateMachine):
         assert not set(done.log_indices) & self.acknowledged.keys()
         self.acknowledged |= dict(zip(done.log_indices, subjects, strict=True))
 
-    @rule(subject=st.sampled_from(SUBJECTS), scrubbed=st.booleans())
-    def erase(self, subject: str, scrubbed: bool) -> None:
+    @rule(subject=st.sampled_from(SUBJECTS), known=st.booleans(), scrubbed=st.booleans())
+    def erase(self, subject: str, known: bool, scrubbed: bool) -> None:
         """Erase a customer; the process may end before their bytes are out of the files."""
+        if known:
+            self.append([subject], scrubbed)
         wanted = SubjectRequest(brand="acme", subject=subject)
         mine = {index for index, one in self.acknowledged.items() if one == subject} - self.erased
         with self.work.database.writing() as session:
