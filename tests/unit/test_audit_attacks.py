@@ -4,6 +4,7 @@ import hashlib
 import logging
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,6 +15,8 @@ from sqlalchemy.exc import DBAPIError
 
 from consent.contract import Act, DecisionQuery
 from consent.errors import ConsentError, LogInconsistentError, UnavailableError
+from consent.log.note import open_checkpoint
+from consent.log.proof import EntryProof
 from consent.log.store import append, create_head, entries, read_head
 from consent.log.verify import verify_folder
 from consent.searching import LogQuery
@@ -162,6 +165,29 @@ def test_row_23_a_folder_that_can_not_be_written_turns_health_red_and_is_caught_
     consent_world.record("acme", Act.WITHDRAW, EVE)
     assert consent_world.http.get("/healthz").status_code == 200
     assert verify_folder(consent_world.settings.log_dir).findings == []
+
+
+def test_row_25_a_proof_and_its_head_are_of_one_view_while_the_tree_grows(consent_world: Any) -> None:
+    workplace: Workplace = consent_world.app.state.workplace
+    stopped = threading.Event()
+
+    def grow() -> None:
+        while not stopped.is_set():
+            with workplace.writing() as unit:
+                unit.log_all("test", [{"number": number} for number in range(7)])
+
+    thread = threading.Thread(target=grow)
+    thread.start()
+    sizes = set()
+    for _ in range(15):
+        answer = consent_world.http.get("/v1/log/proofs/1")
+        proof = EntryProof.parse(answer.text)
+        checkpoint = open_checkpoint(proof.note, workplace.publisher.verifier)
+        proof.verify(checkpoint)
+        sizes.add(checkpoint.size)
+    stopped.set()
+    thread.join()
+    assert len(sizes) > 1
 
 
 STATEMENTS = {
