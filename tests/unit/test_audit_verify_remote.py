@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from consent.commands import audit
 from consent.contract import SigningKey
 from consent.errors import UnavailableError
-from consent.log.commitments import Opening, commit
-from consent.log.contents import opens_quickly, read_tile
+from consent.log.commitments import Opening, SealedOpening, commit
+from consent.log.contents import is_sealed, opens_quickly, read_tile
 from consent.log.note import COSIGNATURE, Checkpoint, cosign, sign_checkpoint, verifier_key
 from consent.log.policy import Policy
 from consent.log.remote import HttpSource
@@ -204,3 +204,16 @@ def test_only_the_opening_itself_opens_quickly(line: bytes) -> None:
     entry = commit(opening.salt, opening.payload)
     assert opens_quickly(opening.line(), 3, entry)
     assert not opens_quickly(line, 3, entry)
+
+
+@pytest.mark.parametrize("length", range(5))
+def test_a_sealed_line_is_known_by_its_one_spelling(length: int) -> None:
+    line = SealedOpening(3, 10, b"\xff" * length).line()
+    assert is_sealed(line, 3)
+    assert SealedOpening.parse(line).ciphertext == b"\xff" * length
+    others = [line + b" ", line.replace(b"10", b"010"), line.replace(b'"}', b'="}'), line.replace(b'"}', b'A"}')]
+    others += [line.replace(b"w==", b"x=="), line.replace(b"8=", b"9="), b"", line[:-1]]
+    for other in others:
+        if other != line:
+            assert not is_sealed(other, 3), other
+    assert not is_sealed(line, 4)
