@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from client.agent.consent_desk import CustomerChoice
-from client.agent.sources import EventSource
+from client.agent.sources import EventSource, TableSource
 from client.events import EventStore
 from client.features import CustomerTable
 from client.identity import IdentityGraph
@@ -27,12 +27,10 @@ class DemoBrand:
     synthetic: SyntheticBrand
     store: EventStore
     graph: IdentityGraph
-    source: EventSource
+    everyone: CustomerTable
+    """Every customer as of the cut-off, those set aside included; extracted once."""
+    source: TableSource
     intake: Mapping[str, int]
-
-    def source_table(self, task: TaskSpec) -> CustomerTable:
-        """Return every customer, those set aside included: for the laboratory's own judging."""
-        return EventSource(self.graph, self.synthetic.cutoff).training_table(task)
 
     def granted(self, purpose: str) -> frozenset[str]:
         """Return the customers whose exported choices leave a grant of a purpose standing."""
@@ -69,19 +67,21 @@ def generate_brands(folder: Path, *, seed: int, scale: float) -> list[SyntheticB
     ]
 
 
-def take_in(synthetic: SyntheticBrand, folder: Path) -> DemoBrand:
-    """Take a brand's files into its event store, once."""
+def take_in(synthetic: SyntheticBrand, folder: Path, task: TaskSpec) -> DemoBrand:
+    """Take a brand's files into its event store, once, and extract its customers for a task."""
     store = EventStore(folder / EVENTS)
     report_file = folder / INTAKE
     if not report_file.exists():
         write_atomically(report_file, json.dumps(_ingest(store, synthetic)).encode())
     graph = IdentityGraph(store)
     graph.refresh()
+    everyone = EventSource(graph, synthetic.cutoff).training_table(task)
     return DemoBrand(
         synthetic=synthetic,
         store=store,
         graph=graph,
-        source=EventSource(graph, synthetic.cutoff, set_aside=synthetic.held_out),
+        everyone=everyone,
+        source=TableSource(everyone, set_aside=synthetic.held_out),
         intake=json.loads(report_file.read_text()),
     )
 

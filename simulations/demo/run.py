@@ -97,11 +97,14 @@ def run_demo(options: DemoOptions, folder: Path, progress: Progress) -> DemoResu
     """
     began = time.monotonic()
     task = conversion_task(epsilon=options.epsilon)
-    with _brands(options, folder, progress) as brands, _federation(options, task, brands, folder) as federation:
+    with (
+        _brands(options, task, folder, progress) as brands,
+        _federation(options, task, brands, folder) as federation,
+    ):
         progress.stage("recording consents")
         for name, brand in brands.items():
             federation.brands[name].desk.record(list(brand.choices(federation.notices)), occasion="start")
-        tables = {name: brand.synthetic.split(brand.source_table(task)) for name, brand in brands.items()}
+        tables = {name: brand.synthetic.split(brand.everyone) for name, brand in brands.items()}
         judge = HeldOut(task, {name: held_out for name, (_, held_out) in tables.items()})
         trained_on = {name: _first_cohort(brand, tables[name][0]) for name, brand in brands.items()}
         waves = plan_waves({name: table.customers for name, table in trained_on.items()}, seed=options.seed)
@@ -195,14 +198,16 @@ class _Story:
 
 
 @contextmanager
-def _brands(options: DemoOptions, folder: Path, progress: Progress) -> Iterator[Mapping[str, DemoBrand]]:
+def _brands(
+    options: DemoOptions, task: TaskSpec, folder: Path, progress: Progress
+) -> Iterator[Mapping[str, DemoBrand]]:
     progress.stage("generating brands")
     generated = generate_brands(folder / "brands", seed=options.seed, scale=options.scale)
     progress.stage("taking in events")
     with ExitStack() as stores:
         brands = {}
         for synthetic in generated:
-            brands[synthetic.name] = take_in(synthetic, folder / "brands" / synthetic.name)
+            brands[synthetic.name] = take_in(synthetic, folder / "brands" / synthetic.name, task)
             stores.callback(brands[synthetic.name].store.close)
         yield brands
 
