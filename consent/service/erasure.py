@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from consent.contract import Act
-from consent.errors import LogError
+from consent.errors import ConsentError
 from consent.log.openings import segment_path
 from consent.log.scrubbing import DATABASE, is_pending, request_scrub, scrub_database
 from consent.service.choices import PURPOSE
@@ -55,11 +55,11 @@ def erase(unit: Unit, wanted: SubjectRequest) -> Erasure:
 
 def scrub(work: Workplace) -> bool:
     """Take what was erased out of files; False where a part has to be done later."""
-    try:
-        work.publish_now()
-        scrub_database(work.database)
-    except (LogError, OSError, SQLAlchemyError) as error:
-        logbook().error("scrubbing_failed", fault=type(error).__name__)
+    for step in (work.publish_now, lambda: scrub_database(work.database)):
+        try:
+            step()
+        except (ConsentError, OSError, SQLAlchemyError) as error:
+            logbook().error("scrubbing_failed", fault=type(error).__name__)
     with work.reading() as unit:
         return not is_pending(unit.session)
 

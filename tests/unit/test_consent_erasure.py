@@ -231,6 +231,24 @@ def test_a_large_database_is_left_for_later_and_its_openings_are_not(
     assert "000000.ndjson" not in {name for _, name in place_of(world, canaries)}
 
 
+def test_a_log_that_can_not_be_published_does_not_keep_the_database_from_being_scrubbed(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.record("acme", Act.GRANT, ANN)
+    canaries = secrets_of(world, ANN)
+
+    def fail() -> None:
+        raise errors.QuorumError("Too few witnesses.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.app.state.workplace, "publish_now", fail)
+        patch.setattr(world.app.state.workplace._publishing, "appended", lambda: None)
+        assert world.officer.erase("acme", ANN).scrubbed is False
+    assert {name for _, name in place_of(world, canaries)} == {"000000.ndjson"}
+    assert world.officer.erase("acme", ANN).scrubbed is True
+    assert place_of(world, canaries) == set()
+
+
 def test_what_is_erased_before_it_was_published_is_published_as_erased(world: Any) -> None:
     place = world.app.state.workplace
     world.record("acme", Act.GRANT, BOB)
