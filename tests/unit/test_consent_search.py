@@ -111,3 +111,17 @@ def test_a_search_that_is_refused_says_why(world: Any) -> None:
         world.officer.search_log(LogQuery(cursor="AAAA"))
     with pytest.raises(ValidationError):
         LogQuery(limit=501)
+
+
+def test_searching_is_the_same_on_postgresql(consent_worlds: Any, postgres_url: Any) -> None:
+    world = consent_worlds(database_url=postgres_url())
+    for purpose in ("conversion", OTHER_PURPOSE):
+        world.declare(purpose)
+    world.record("acme", Act.GRANT, ANN, BEN)
+    world.record("bolt", Act.GRANT, ANN)
+    world.record("acme", Act.WITHDRAW, ANN)
+    assert acts(everything(world.officer, brand="acme", subject=ANN)) == ["grant", "withdraw"]
+    assert acts(everything(world.officer, limit=2)) == ["grant"] * 3 + ["withdraw"]
+    assert acts(everything(world.brand("acme"))) == ["grant", "grant", "withdraw"]
+    assert everything(world.officer, brand="acme", subject=EVE) == []
+    assert everything(world.officer, run_id="no-such-run", round=1) == []
