@@ -12,7 +12,7 @@ from consent.contract import SigningKey
 from consent.errors import LogError, LogInconsistentError, QuorumError
 from consent.files import sync_folders, write_atomically
 from consent.log.merkle import EMPTY_ROOT, Frontier, leaf_hash, root_hash
-from consent.log.note import Checkpoint, VerifierKey, open_checkpoint, sign_checkpoint, verifier_key
+from consent.log.note import Checkpoint, Note, VerifierKey, open_checkpoint, sign_checkpoint, verifier_key
 from consent.log.openings import FOLDER as OPENINGS
 from consent.log.openings import OpeningsFolder
 from consent.log.scrubbing import scrub_openings
@@ -116,7 +116,7 @@ class Publisher:
                         f"The database holds {head.size} log entries, but {self.size} are published; "
                         f"it is an old copy. Restore the newest database before starting."
                     )
-                if head.size == self.size and head.root() == self._frontier.root() and self._note:
+                if head.size == self.size and head.root() == self._frontier.root() and self._signed():
                     return
                 fresh = list(entries(session, self.size, head.size))
             self._torn = True
@@ -126,6 +126,11 @@ class Publisher:
                 self._follow()
                 raise
             self._torn = False
+
+    def _signed(self) -> bool:
+        """Whether the published head carries a line by every key that signs now."""
+        lines = Note.parse(self._note).lines if self._note else ()
+        return all(any(line.is_by(key) for line in lines) for key in self.verifiers)
 
     def _write(self, fresh: Sequence[StoredEntry], head: Frontier) -> None:
         frontier = Frontier(self.size, self._frontier.nodes)

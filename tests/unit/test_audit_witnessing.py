@@ -237,6 +237,17 @@ def test_settings_name_witnesses_by_their_own_kind_of_key(town: Town) -> None:
             read_witnesses(addresses, quorum=quorum)
 
 
+def test_a_head_gets_its_mldsa_line_when_the_setting_is_turned_on(tmp_path: Path) -> None:
+    settings = ConsentSettings(data_dir=tmp_path / "first", log_origin=ORIGIN, publish_interval=0)
+    initialise_service(settings)
+    assert len(parse_keys((settings.log_dir / "vkey").read_text())) == 1
+    initialise_service(settings.model_copy(update={"log_mldsa": True}))
+    keys = parse_keys((settings.log_dir / "vkey").read_text())
+    assert len(keys) == 2
+    assert set(Note.parse((settings.log_dir / "checkpoint").read_text()).signers(keys)) == set(keys)
+    assert verify_log(FolderSource(settings.log_dir), trust=Trust(keys=keys)).verified
+
+
 def test_a_service_starts_without_its_witnesses_and_not_against_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
