@@ -86,14 +86,7 @@ def append(
     """
     frontier = read_head(session, lock=True)
     first = frontier.size
-    salts = random_bytes(SALT_BYTES * len(payloads))
-    rows: list[Row] = []
-    for offset, payload in enumerate(payloads):
-        salt = salts[SALT_BYTES * offset : SALT_BYTES * (offset + 1)]
-        canonical = canonical_payload(payload)
-        entry = commit(salt, canonical)
-        frontier.append(leaf_hash(entry))
-        rows.append((first + offset, entry, salt, canonical, None))
+    rows = _rows(payloads, frontier, random_bytes(SALT_BYTES * len(payloads)))
     if rows:
         if any(subjects):
             rows = _sealed(session, vault, subjects, rows)
@@ -103,6 +96,18 @@ def append(
             raise LogConflictError("Another writer appended to the log first; repeat the request.")
         driver.executemany(INSERT_ENTRY, rows)
     return range(first, frontier.size)
+
+
+def _rows(payloads: Sequence[Payload], frontier: Frontier, salts: bytes) -> list[Row]:
+    """Return the rows of new entries, and grow the frontier by them."""
+    rows: list[Row] = []
+    for start, payload in zip(range(0, len(salts), SALT_BYTES), payloads, strict=True):
+        salt = salts[start : start + SALT_BYTES]
+        canonical = canonical_payload(payload)
+        entry = commit(salt, canonical)
+        rows.append((frontier.size, entry, salt, canonical, None))
+        frontier.append(leaf_hash(entry))
+    return rows
 
 
 def _sealed(
