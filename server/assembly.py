@@ -1,12 +1,11 @@
 """Putting a coordinator together from its settings, for a ServerApp that Flower starts."""
 
-from datetime import UTC, datetime
-
 import httpx
 import structlog
 from flwr.app import Context
 
 from consent.client import ConsentClient
+from consent.clock import utc_now
 from consent.contract import RoundManifest, RoundRelease, SigningKey, TaskSpec
 from privacy.aggregation import OpenSum
 from privacy.solvers import SolverState
@@ -45,7 +44,7 @@ def coordinator_from_settings(_context: Context) -> Coordinator:
         permissions=consent,
         aggregator=OpenSum(),
         round_seconds=settings.round_seconds,
-        clock=lambda: datetime.now(UTC),
+        clock=utc_now,
     )
     return Coordinator(
         protocol=protocol,

@@ -13,6 +13,7 @@ from consent.contract import CategoricalFeature, TaskSpec
 from consent.contract.plan import solver_for
 from privacy.randomness import NoiseSource
 from privacy.solvers import AdditiveModel
+from simulations.evaluation import labels_of
 
 
 def alone_private(task: TaskSpec, customers: CustomerTable, noise: NoiseSource) -> AdditiveModel:
@@ -20,7 +21,7 @@ def alone_private(task: TaskSpec, customers: CustomerTable, noise: NoiseSource) 
     solver = solver_for(task)
     trainer = Trainer(solver)
     encoded = cells(customers, task.features, task.solver.cells)
-    contribution = Contribution(encoded, _labels(customers))
+    contribution = Contribution(encoded, labels_of(customers))
     state = solver.start()
     while not solver.is_finished(state):
         mechanism = solver.mechanism(state.marginals)
@@ -34,7 +35,7 @@ def pooled(
 ) -> dict[str, NDArray[np.float64]]:
     """Return each brand's held-out scores by gradient-boosted trees on all brands' rows, without privacy."""
     rows = np.concatenate([_matrix(task, table) for table in training.values()])
-    labels = np.concatenate([_labels(table) for table in training.values()])
+    labels = np.concatenate([labels_of(table) for table in training.values()])
     categorical = [isinstance(feature, CategoricalFeature) for feature in task.features]
     model = HistGradientBoostingClassifier(
         learning_rate=0.05,
@@ -59,7 +60,3 @@ def _matrix(task: TaskSpec, table: CustomerTable) -> NDArray[np.float64]:
         else:
             columns.append(column.astype(np.float64))
     return np.column_stack(columns)
-
-
-def _labels(table: CustomerTable) -> NDArray[np.int8]:
-    return table.labels if table.labels is not None else np.zeros(len(table), dtype=np.int8)

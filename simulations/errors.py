@@ -11,9 +11,3 @@ class InputError(SimulationError):
     """A file, column or option can not be used as given; nothing was written."""
 
     code = "bad_input"
-
-
-class RunFailedError(SimulationError):
-    """A run started and could not be finished; it can be resumed under its run id."""
-
-    code = "run_failed"

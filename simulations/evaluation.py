@@ -30,7 +30,7 @@ class HeldOut:
     def __init__(self, task: TaskSpec, tables: Mapping[str, CustomerTable]) -> None:
         self._solver = solver_for(task)
         self.cells = {name: cells(table, task.features, task.solver.cells) for name, table in tables.items()}
-        self.labels = {name: _labels(table) for name, table in tables.items()}
+        self.labels = {name: labels_of(table) for name, table in tables.items()}
 
     def model(self, state: SolverState) -> AdditiveModel | None:
         """Return the model of a state, or None before there is one."""
@@ -53,5 +53,6 @@ class HeldOut:
         return np.concatenate(list(self.labels.values()))
 
 
-def _labels(table: CustomerTable) -> NDArray[np.int8]:
+def labels_of(table: CustomerTable) -> NDArray[np.int8]:
+    """Return a table's labels, shape (n,), all 0 where it has none."""
     return table.labels if table.labels is not None else np.zeros(len(table), dtype=np.int8)

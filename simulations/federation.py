@@ -18,11 +18,12 @@ import httpx
 from flwr.app import Context, RecordDict
 
 from client.agent import BrandPolicy, CustomerSource, PurposePolicy, TrustAnchors
-from client.agent.assembly import AgentParts, assemble_agent, utc_now
+from client.agent.assembly import AgentParts, assemble_agent
 from client.agent.keyring import AgentKeys, read_or_create
 from client.port import AgentPort
 from client.relay import build_client_app
 from consent.client import ConsentClient
+from consent.clock import utc_now
 from consent.contract import Notice, Purpose, SigningKey, TaskSpec
 from consent.errors import NotFoundError
 from consent.service import create_app, initialise

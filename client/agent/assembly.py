@@ -1,8 +1,6 @@
 """Putting one brand's agent together from its folder, its trust anchors and its ports."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from client.agent.agent import BrandAgent
@@ -15,16 +13,12 @@ from client.agent.models import ModelStore
 from client.agent.policy import BrandPolicy
 from client.agent.pseudonyms import Pseudonymizer
 from consent.client import ConsentClient
+from consent.clock import Clock, utc_now
 from privacy.aggregation import OpenMasker
 from privacy.randomness import NoiseSource, SystemNoise
 
 LEDGER = "ledger.db"
 MODELS = "models"
-
-
-def utc_now() -> datetime:
-    """Return the time with its zone."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -46,7 +40,7 @@ def assemble_agent(
     consent: ConsentClient,
     customers: CustomerSource,
     noise: NoiseSource | None = None,
-    clock: Callable[[], datetime] = utc_now,
+    clock: Clock = utc_now,
 ) -> AgentParts:
     """Return the agent of a brand; keys and ledger in `folder` are created on the first start."""
     keys = AgentKeys.open(folder)

@@ -3,19 +3,18 @@
 They hold also against quantum computers. A log signs as the cosigner of its own name, beside its Ed25519 line.
 """
 
-import stat
 from pathlib import Path
 from typing import Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA44PublicKey
 
-from consent.errors import NoteFormatError, SetupError, SignatureError
+from consent.errors import NoteFormatError, SignatureError
 from consent.files import write_private
+from consent.keyfiles import read_key_file
 from consent.log.cosignature import TIMESTAMP_BYTES, split_timestamp
 
 LABEL = b"subtree/v1\n\0"
-SEED_BYTES = 32
 PUBLIC_BYTES = 1312
 SIGNATURE_BYTES = 2420
 MAX_NAME_BYTES = 255
@@ -45,14 +44,7 @@ class MldsaKey:
         Raises:
             SetupError: it is missing, malformed, or readable by others.
         """
-        if not path.is_file():
-            raise SetupError(f"There is no key at {path}; run `confide consent init` to create one.")
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise SetupError(f"The key at {path} is readable by others; run `chmod 600 {path}`.")
-        seed = path.read_bytes()
-        if len(seed) != SEED_BYTES:
-            raise SetupError(f"The key at {path} is not {SEED_BYTES} bytes long; restore it from its backup.")
-        return cls.from_seed(seed)
+        return cls.from_seed(read_key_file(path, created_by="confide consent init"))
 
     @classmethod
     def create(cls, path: Path) -> Self:

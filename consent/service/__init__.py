@@ -3,8 +3,8 @@
 `initialise` makes keys, database and the first operator; `create_app` serves them.
 """
 
+from consent.clock import Clock, utc_now
 from consent.service.app import create_app
 from consent.service.setup import initialise
-from consent.service.work import Clock, utc_now
 
 __all__ = ["Clock", "create_app", "initialise", "utc_now"]

@@ -9,13 +9,13 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from consent.clock import Clock, utc_now
 from consent.errors import ConsentError
 from consent.log.payloads import RandomBytes
 from consent.service import problems
 from consent.service.boundary import Boundary
 from consent.service.routes import ROUTERS
 from consent.service.setup import open_workplace
-from consent.service.work import Clock, utc_now
 from consent.settings import ConsentSettings
 
 

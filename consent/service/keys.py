@@ -1,20 +1,18 @@
 """The service's private keys, each in a file that its owner alone can read."""
 
 import secrets
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from consent.contract import SigningKey
-from consent.errors import SetupError
 from consent.files import write_private
+from consent.keyfiles import KEY_BYTES, read_key_file
 from consent.log.payloads import Vault
 
 SNAPSHOT_KEY = "snapshot.key"
 LOG_KEY = "log.key"
 PAYLOAD_KEY = "payload.key"
-KEY_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -56,11 +54,4 @@ def read_log_keys(folder: Path) -> dict[str, SigningKey]:
 
 
 def _read(path: Path) -> bytes:
-    if not path.is_file():
-        raise SetupError(f"There is no key at {path}; run `confide consent init` to create one.")
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise SetupError(f"The key at {path} is readable by others; run `chmod 600 {path}`.")
-    raw = path.read_bytes()
-    if len(raw) != KEY_BYTES:
-        raise SetupError(f"The key at {path} is not {KEY_BYTES} bytes long; restore it from its backup.")
-    return raw
+    return read_key_file(path, created_by="confide consent init")

@@ -11,13 +11,14 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from consent.clock import Clock
 from consent.contract import SigningKey
 from consent.errors import InvalidRequestError, SetupError
 from consent.files import write_private
 from consent.log.note import VerifierKey, verifier_key
 from consent.log.signers import ROTATED, LogKeys, RotationStatement
 from consent.service.keys import LOG_KEY, read_log_keys
-from consent.service.work import Clock, Unit, Workplace
+from consent.service.work import Unit, Workplace
 from consent.store.database import Database
 from consent.store.schema import LogKeyRow
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import httpx
 
+from consent.clock import Clock, utc_now
 from consent.errors import QuorumError, SetupError
 from consent.files import write_private
 from consent.log.mldsa import MLDSA_KEY, MldsaKey
@@ -21,7 +22,7 @@ from consent.service.keys import Keyring
 from consent.service.logbook import logbook
 from consent.service.principals import enrol
 from consent.service.rotation import LogSigners
-from consent.service.work import Clock, Workplace, utc_now
+from consent.service.work import Workplace
 from consent.settings import ConsentSettings
 from consent.store.database import Database
 from consent.wire import Enrolment, Role

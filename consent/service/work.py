@@ -1,13 +1,14 @@
 """A unit of work: who asks, when, and one transaction that holds rows and log entries together."""
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from consent.clock import Clock, utc_now
 from consent.log.payloads import RandomBytes, Subject
 from consent.log.publisher import Publisher
 from consent.log.publishing import BackgroundPublisher
@@ -16,13 +17,6 @@ from consent.service.keys import Keyring
 from consent.service.logbook import logbook
 from consent.store.database import Database
 from consent.wire import Role
-
-Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    """Return the machine's time."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)

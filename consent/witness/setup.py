@@ -1,11 +1,11 @@
 """First start and every start of a witness: its key, its state, the logs that it knows."""
 
-import stat
 from pathlib import Path
 
 from consent.contract import SigningKey
 from consent.errors import NoteFormatError, SetupError
 from consent.files import write_atomically, write_private
+from consent.keyfiles import read_key_file
 from consent.log.note import COSIGNATURE, VerifierKey, verifier_key
 from consent.witness.settings import WitnessSettings
 from consent.witness.store import WitnessStore
@@ -13,7 +13,6 @@ from consent.witness.store import WitnessStore
 KEY = "witness.key"
 VERIFIER_KEY = "witness.vkey"
 STATE = "witness.db"
-KEY_BYTES = 32
 
 
 def initialise(settings: WitnessSettings) -> VerifierKey:
@@ -38,15 +37,7 @@ def read_key(folder: Path) -> SigningKey:
     Raises:
         SetupError: it is missing, malformed, or readable by others.
     """
-    path = folder / KEY
-    if not path.is_file():
-        raise SetupError(f"There is no key at {path}; run `confide witness init` to create one.")
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise SetupError(f"The key at {path} is readable by others; run `chmod 600 {path}`.")
-    raw = path.read_bytes()
-    if len(raw) != KEY_BYTES:
-        raise SetupError(f"The key at {path} is not {KEY_BYTES} bytes long; restore it from its backup.")
-    return SigningKey.from_private_bytes(raw)
+    return SigningKey.from_private_bytes(read_key_file(folder / KEY, created_by="confide witness init"))
 
 
 def read_logs(settings: WitnessSettings) -> dict[str, tuple[VerifierKey, ...]]:

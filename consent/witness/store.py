@@ -36,11 +36,6 @@ class WitnessStore:
             row = connection.execute("SELECT note FROM heads WHERE origin = ?", (origin,)).fetchone()
         return None if row is None else str(row[0])
 
-    def origins(self) -> list[str]:
-        """Return the logs of which a head was cosigned."""
-        with closing(self._connect()) as connection:
-            return [str(row[0]) for row in connection.execute("SELECT origin FROM heads")]
-
     def replace(self, origin: str, decide: Callable[[Checkpoint], Note]) -> Note:
         """Let `decide` look at the last head, keep the note that it returns, and return it.
 

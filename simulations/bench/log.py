@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from consent.clock import utc_now
 from consent.contract import SigningKey
 from consent.log.note import Checkpoint
 from consent.log.payloads import Vault
@@ -23,7 +24,7 @@ from consent.searching import LogQuery
 from consent.service import create_app, initialise
 from consent.service.keys import Keyring
 from consent.service.search import search
-from consent.service.work import Caller, Unit, Workplace, utc_now
+from consent.service.work import Caller, Unit, Workplace
 from consent.settings import ConsentSettings
 from consent.store import Database
 from consent.wire import Role
