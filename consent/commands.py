@@ -5,6 +5,7 @@ import sys
 import time
 from contextlib import closing
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -22,6 +23,7 @@ from consent.log.report import report_json
 from consent.log.scrubbing import scrub_database
 from consent.log.verify import read_trust, require_file, verify_place
 from consent.service import create_app, initialise
+from consent.service.rewrapping import rotate_payload_key
 from consent.service.rotation import rotate_log_key
 from consent.service.setup import OPERATOR_TOKEN, open_workplace
 from consent.settings import ConsentSettings
@@ -62,18 +64,40 @@ def serve() -> None:
     uvicorn.run(app, host=settings.host, port=settings.port, access_log=False, log_level="warning")
 
 
+class RotatedKey(StrEnum):
+    """A key that another can take over from."""
+
+    LOG = "log"
+    PAYLOAD = "payload"
+
+
 @consent.command("rotate-key")
 def rotate_key(
-    overlap_days: Annotated[float, typer.Option(help="Days that the old key signs beside the new one.")] = 90,
+    which: Annotated[
+        RotatedKey,
+        typer.Argument(metavar="[log|payload]", help="What signs the log, or what wraps customers' keys."),
+    ] = RotatedKey.LOG,
+    overlap_days: Annotated[
+        float, typer.Option(help="Days that an old signing key signs beside the new one.")
+    ] = 90,
 ) -> None:
-    """Have a new key sign the log; a running service follows by itself."""
+    """Have a new key take over; a running service follows by itself."""
     settings = _settings(ConsentSettings, "consent service")
     try:
         with closing(open_workplace(settings)) as work:
-            key = rotate_log_key(work, settings.data_dir, overlap=timedelta(days=overlap_days))
+            if which is RotatedKey.PAYLOAD:
+                done = rotate_payload_key(work, settings.data_dir)
+            else:
+                key = rotate_log_key(work, settings.data_dir, overlap=timedelta(days=overlap_days))
     except (ConsentError, OSError) as error:
         _stop(error)
-    typer.echo(f"{key.encode()}\nGive this verifier key to everybody who verifies the log.")
+    if which is not RotatedKey.PAYLOAD:
+        typer.echo(f"{key.encode()}\nGive this verifier key to everybody who verifies the log.")
+        return
+    typer.echo(f"The keys of {done.customers} customers are under the new payload key; back it up.")
+    if not done.scrubbed:
+        typer.echo("The database is in use and still holds old bytes; run `confide consent scrub`.", err=True)
+        sys.exit(MISMATCH)
 
 
 @consent.command()

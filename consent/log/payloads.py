@@ -3,8 +3,11 @@
 A data key is 32 random bytes, kept wrapped under the service's key-encryption key. Destroying it makes every
 payload and salt under it unreadable wherever a copy of the ciphertext lies (NIST SP 800-88r1, section 2.5,
 cryptographic erase). Both layers are AES-256-GCM with random 96-bit nonces (NIST SP 800-38D, section 8.2.2).
+Each wrapped key names its key-encryption key, so that one can take over from another row by row.
 """
 
+import hashlib
+import hmac
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -12,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from consent.errors import LogInconsistentError
@@ -21,6 +24,10 @@ from consent.store.bulk import insert_all
 from consent.store.schema import SubjectKeyRow
 
 RandomBytes = Callable[[int], bytes]
+WrappingKeys = Callable[[], Sequence[bytes]]
+"""Returns the key-encryption keys of this moment, the one that wraps first."""
+KEY_ID_LABEL = b"confide/v1/payload-key-id"
+KEY_ID_BYTES = 8
 KEY_BYTES = 32
 NONCE_BYTES = 12
 LOOKUP_CHUNK = 1_000
@@ -70,13 +77,20 @@ class Vault:
     """Makes, keeps and finds data keys.
 
     Args:
-        key: the service's key-encryption key, 32 bytes.
+        key: the service's key-encryption key, 32 bytes; or what returns all that there are, asked whenever a
+            data key is made, so that a service that runs follows a rotation.
         random_bytes: source of data keys and nonces, a CSPRNG.
     """
 
-    def __init__(self, key: bytes, *, random_bytes: RandomBytes = secrets.token_bytes) -> None:
-        self._cipher = AESGCM(key)
+    def __init__(self, key: bytes | WrappingKeys, *, random_bytes: RandomBytes = secrets.token_bytes) -> None:
+        self._source = (lambda: (key,)) if isinstance(key, bytes) else key
         self._random_bytes = random_bytes
+        self._ciphers: dict[str, AESGCM] = {}
+        self._follow()
+
+    def current(self) -> str:
+        """Return the identifier of the key that wraps now."""
+        return wrapping_key_id(self._follow()[0])
 
     def keys(self, session: Session, subjects: Sequence[Subject | None], first: int) -> dict[Subject, DataKey]:
         """Return the data key of every subject; one that has none gets one, under the lock of the log.
@@ -91,25 +105,52 @@ class Vault:
             if subject is not None:
                 offsets.setdefault(subject, offset)
         found = self._found(session, offsets)
-        rows = []
-        for subject, offset in offsets.items():
-            if subject not in found:
-                found[subject], wrapped = self.make(subject, first + offset)
-                rows.append(
-                    {
-                        "key_id": first + offset,
-                        "brand": subject.brand,
-                        "subject": subject.pseudonym,
-                        "wrapped": wrapped,
-                    }
-                )
-        insert_all(session, SubjectKeyRow, rows)
+        fresh = {subject: first + offset for subject, offset in offsets.items() if subject not in found}
+        if fresh:
+            current, rows = self.current(), []
+            for subject, key_id in fresh.items():
+                found[subject], wrapped = self._make(subject, key_id, current)
+                row = {"key_id": key_id, "brand": subject.brand, "subject": subject.pseudonym}
+                rows.append({**row, "wrapped": wrapped, "wrapped_by": current})
+            insert_all(session, SubjectKeyRow, rows)
         return found
+
+    def rewrap(self, session: Session, *, after: int, limit: int) -> int | None:
+        """Put data keys that another key wraps under the current one, in the order of their numbers.
+
+        Args:
+            session: a writing session that holds the lock of the log.
+            after: the number after which to look.
+            limit: how many to put at most.
+
+        Returns:
+            The number of the last one; None when there was none.
+
+        Raises:
+            LogInconsistentError: one opens under no key that is there.
+        """
+        current = self.current()
+        query = select(SubjectKeyRow).where(SubjectKeyRow.wrapped_by != current, SubjectKeyRow.key_id > after)
+        rows = session.scalars(query.order_by(SubjectKeyRow.key_id).limit(limit)).all()
+        fresh = []
+        for row in rows:
+            subject = Subject(row.brand, row.subject)
+            raw = self._unwrap(subject, row.wrapped, row.wrapped_by)
+            fresh.append({"number": row.key_id, "fresh": self._wrap(subject, raw, current)})
+        if not fresh:
+            return None
+        table = SubjectKeyRow.__table__
+        session.connection().execute(
+            update(SubjectKeyRow)
+            .where(table.c.key_id == bindparam("number"))
+            .values(wrapped=bindparam("fresh"), wrapped_by=current),
+            fresh,
+        )
+        return rows[-1].key_id
 
     def make(self, subject: Subject, key_id: int) -> tuple[DataKey, bytes]:
         """Draw a data key; return it, and as it is kept."""
-        raw, nonce = self._random_bytes(KEY_BYTES), self._random_bytes(NONCE_BYTES)
-        return self._data_key(key_id, raw), nonce + self._cipher.encrypt(nonce, raw, _owner(subject))
+        return self._make(subject, key_id, self.current())
 
     def open(self, session: Session, sealed: SealedOpening) -> Opening:
         """Decrypt one opening; raises `LogInconsistentError` when its key is gone or does not fit."""
@@ -124,7 +165,7 @@ class Vault:
         keys: dict[int, DataKey] = {}
         for chunk in _chunks(sorted({one.key_id for one in sealed})):
             for row in session.scalars(select(SubjectKeyRow).where(SubjectKeyRow.key_id.in_(chunk))):
-                raw = self._unwrap(Subject(row.brand, row.subject), row.wrapped)
+                raw = self._unwrap(Subject(row.brand, row.subject), row.wrapped, row.wrapped_by)
                 keys[row.key_id] = self._data_key(row.key_id, raw)
         missing = {one.key_id for one in sealed} - keys.keys()
         if missing:
@@ -138,25 +179,48 @@ class Vault:
         found = {}
         for brand, pseudonyms in by_brand.items():
             for chunk in _chunks(pseudonyms):
-                query = select(SubjectKeyRow.subject, SubjectKeyRow.key_id, SubjectKeyRow.wrapped).where(
-                    SubjectKeyRow.brand == brand, SubjectKeyRow.subject.in_(chunk)
-                )
-                for pseudonym, key_id, wrapped in session.execute(query):
+                query = select(
+                    SubjectKeyRow.subject, SubjectKeyRow.key_id, SubjectKeyRow.wrapped, SubjectKeyRow.wrapped_by
+                ).where(SubjectKeyRow.brand == brand, SubjectKeyRow.subject.in_(chunk))
+                for pseudonym, key_id, wrapped, wrapped_by in session.execute(query):
                     subject = Subject(brand, pseudonym)
-                    found[subject] = self._data_key(key_id, self._unwrap(subject, wrapped))
+                    found[subject] = self._data_key(key_id, self._unwrap(subject, wrapped, wrapped_by))
         return found
 
     def _data_key(self, key_id: int, raw: bytes) -> DataKey:
         return DataKey(key_id, raw, random_bytes=self._random_bytes)
 
-    def _unwrap(self, subject: Subject, wrapped: bytes) -> bytes:
+    def _make(self, subject: Subject, key_id: int, wrapped_by: str) -> tuple[DataKey, bytes]:
+        raw = self._random_bytes(KEY_BYTES)
+        return self._data_key(key_id, raw), self._wrap(subject, raw, wrapped_by)
+
+    def _wrap(self, subject: Subject, raw: bytes, wrapped_by: str) -> bytes:
+        nonce = self._random_bytes(NONCE_BYTES)
+        return nonce + self._ciphers[wrapped_by].encrypt(nonce, raw, _owner(subject))
+
+    def _unwrap(self, subject: Subject, wrapped: bytes, wrapped_by: str) -> bytes:
+        if wrapped_by not in self._ciphers:
+            self._follow()
         try:
-            return self._cipher.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], _owner(subject))
-        except InvalidTag:
+            cipher = self._ciphers[wrapped_by]
+            return cipher.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], _owner(subject))
+        except (KeyError, InvalidTag):
             raise LogInconsistentError(
                 "A customer's key does not open under the service's payload key; restore the payload key that "
                 "belongs to this database."
             ) from None
+
+    def _follow(self) -> Sequence[bytes]:
+        """Return the keys that there are now; one that was read before goes on to open what it wrapped."""
+        keys = self._source()
+        for key in keys:
+            self._ciphers.setdefault(wrapping_key_id(key), AESGCM(key))
+        return keys
+
+
+def wrapping_key_id(key: bytes) -> str:
+    """Return a name for a key-encryption key that tells nothing about it: 16 hexadecimal digits."""
+    return hmac.digest(key, KEY_ID_LABEL, hashlib.sha256)[:KEY_ID_BYTES].hex()
 
 
 def _place(index: int) -> bytes:

@@ -87,6 +87,8 @@ class SubjectKeyRow(Base):
     brand: Mapped[str] = mapped_column(NAME)
     subject: Mapped[str] = mapped_column(DIGEST)
     wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+    wrapped_by: Mapped[str] = mapped_column(String(16))
+    """Which payload key wraps it, as `consent.log.payloads.wrapping_key_id` names it."""
 
 
 class ScrubRow(Base):

@@ -44,7 +44,7 @@ def fill(path: Path, size: int, vault: Vault, asked: range) -> None:
     """
     customers = size // PER_SUBJECT
     made = {number: vault.make(Subject(BRAND, pseudonym(number)), number) for number in asked}
-    frontier = Frontier()
+    current, frontier = vault.current(), Frontier()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         indexes = _drop_indexes(connection)
         connection.execute("BEGIN")
@@ -54,9 +54,9 @@ def fill(path: Path, size: int, vault: Vault, asked: range) -> None:
                 "INSERT INTO log_entries (log_index, entry, payload, key_id) VALUES (?, ?, ?, ?)", chunk
             )
         connection.executemany(
-            "INSERT INTO subject_keys (key_id, brand, subject, wrapped) VALUES (?, ?, ?, ?)",
+            "INSERT INTO subject_keys (key_id, brand, subject, wrapped, wrapped_by) VALUES (?, ?, ?, ?, ?)",
             [
-                (number, BRAND, pseudonym(number), made[number][1] if number in made else FILLER[:60])
+                (number, BRAND, pseudonym(number), made[number][1] if number in made else FILLER[:60], current)
                 for number in range(customers)
             ],
         )
