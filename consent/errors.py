@@ -25,6 +25,12 @@ class TooLargeError(InvalidRequestError):
     code = "too_large"
 
 
+class ConsentStringError(InvalidRequestError):
+    """A TCF or GPP string that is not as its specification prescribes; it authorises nothing."""
+
+    code = "bad_consent_string"
+
+
 class UnauthenticatedError(ConsentError):
     """No token, or one that is not enrolled."""
 
