@@ -1,13 +1,13 @@
 """What a search of the log asks and answers, for both of its ends."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from consent.contract import ContractModel, Name, Pseudonym
 
 MAX_PAGE = 500
+MAX_ROUND = 2**31 - 1
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,62}$")]
 
 
@@ -19,10 +19,10 @@ class LogQuery(ContractModel):
     """A customer of `brand`."""
     kind: Kind | None = None
     run_id: Name | None = None
-    round: Annotated[int, Field(ge=0)] | None = None
+    round: Annotated[int, Field(ge=0, le=MAX_ROUND)] | None = None
     """A round of `run_id`."""
-    since: datetime | None = None
-    until: datetime | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
     """The first instant that is not wanted any more."""
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
     cursor: Annotated[str, Field(pattern=r"^[A-Za-z0-9_=-]{1,64}$")] | None = None
@@ -37,9 +37,16 @@ class LogHit(ContractModel):
 
 
 class LogPage(ContractModel):
-    """Entries in the order of the log; it may hold fewer than asked for while there is a cursor."""
+    """Entries in the order of the log.
+
+    A search is over when a page is `complete`, and at no other sign: a page that had to look far may hold less
+    than was asked for, or nothing at all, and not be the last.
+    """
 
     entries: tuple[LogHit, ...]
+    complete: bool
+    """Whether everything that fits has been given, of what the log held at the first page."""
     cursor: str | None
+    """Where to go on; None exactly when the search is complete."""
     log_index: int
     """The entry that records this search."""

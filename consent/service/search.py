@@ -1,23 +1,21 @@
 """Searching the log: by customer, brand, kind, round and time; every search is an entry itself.
 
 A page looks at a bounded number of candidates, found through the indexes of the tables that the log speaks
-of, and opens those alone. The first page fixes the log's size, so that searching comes to an end.
+of, and opens those alone. A kind that no table lists is looked for entry by entry. The first page fixes the
+part of the log that is searched, by its size and by the times asked for, so that searching comes to an end.
 """
 
 import base64
 import binascii
-import json
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, NamedTuple, Self
 
 from sqlalchemy import Select, select, union
 
 from consent.errors import InvalidRequestError, NotFoundError
-from consent.log.commitments import Opening, SealedOpening
-from consent.log.store import stored
 from consent.searching import LogHit, LogPage, LogQuery
 from consent.service.reading import key_of, log_about
+from consent.service.timeline import opened, recorded_at, stretch
 from consent.service.work import Caller, Unit
 from consent.store.schema import ChoiceRow, LogEntry, ReleaseRow, RoundRow, SnapshotRow
 from consent.wire import Role, SubjectRequest
@@ -45,17 +43,19 @@ class Place(NamedTuple):
         return base64.urlsafe_b64encode(f"{self.start}.{self.end}".encode()).decode()
 
     @classmethod
-    def parse(cls, cursor: str) -> Self:
-        """Read a cursor.
+    def parse(cls, cursor: str, size: int) -> Self:
+        """Read a cursor into a log of this size.
 
         Raises:
             InvalidRequestError: this service never gave it.
         """
         try:
-            start, end = base64.urlsafe_b64decode(cursor).decode().split(".")
-            return cls(int(start), int(end))
+            start, end = map(int, base64.urlsafe_b64decode(cursor).decode().split("."))
         except (binascii.Error, ValueError):
-            raise InvalidRequestError("The cursor is not one of this service; begin without one.") from None
+            start, end = size, -1
+        if not 0 <= start <= end <= size:
+            raise InvalidRequestError("The cursor is not one of this service; begin without one.")
+        return cls(start, end)
 
 
 def search(unit: Unit, caller: Caller, query: LogQuery) -> LogPage:
@@ -66,17 +66,27 @@ def search(unit: Unit, caller: Caller, query: LogQuery) -> LogPage:
         NotFoundError: the caller is a brand and asks about another one.
     """
     query = _permitted(caller, query)
-    place = Place.parse(query.cursor) if query.cursor else Place(0, unit.log_size())
+    place = _place(unit, query)
     index = _log(unit, query, caller.role)
     found = list(unit.session.scalars(_candidates(query, place)))
     hits: list[LogHit] = []
-    for hit in _opened(unit, found):
+    rest = found[-1] + 1 if len(found) == CANDIDATES else place.end
+    for hit in opened(unit, found):
         if len(hits) == query.limit:
-            return LogPage(entries=tuple(hits), cursor=Place(hit.log_index, place.end).cursor(), log_index=index)
-        if _fits(query, hit.payload):
+            rest = hit.log_index
+            break
+        if _fits(query, hit):
             hits.append(hit)
-    more = Place(found[-1] + 1, place.end).cursor() if len(found) == CANDIDATES else None
-    return LogPage(entries=tuple(hits), cursor=more, log_index=index)
+    cursor = Place(rest, place.end).cursor() if rest < place.end else None
+    return LogPage(entries=tuple(hits), complete=cursor is None, cursor=cursor, log_index=index)
+
+
+def _place(unit: Unit, query: LogQuery) -> Place:
+    size = unit.log_size()
+    if query.cursor is not None:
+        return Place.parse(query.cursor, size)
+    part = stretch(unit, range(size), since=query.since, until=query.until)
+    return Place(part.start, part.stop)
 
 
 def _permitted(caller: Caller, query: LogQuery) -> LogQuery:
@@ -132,20 +142,10 @@ def _of_round(table: Any, query: LogQuery) -> Select[int]:  # noqa: ANN401 - eit
     return chosen if query.round is None else chosen.where(table.round == query.round)
 
 
-def _opened(unit: Unit, indices: Sequence[int]) -> list[LogHit]:
-    """Open entries; what was erased is left out."""
-    openings = [entry.opening for entry in stored(unit.session, indices)]
-    sealed = [opening for opening in openings if isinstance(opening, SealedOpening)]
-    clear = [opening for opening in openings if isinstance(opening, Opening)]
-    clear += unit.keys.vault.open_all(unit.session, sealed)
-    clear.sort(key=lambda opening: opening.index)
-    return [LogHit(log_index=opening.index, payload=json.loads(opening.payload)) for opening in clear]
-
-
-def _fits(query: LogQuery, payload: dict[str, Any]) -> bool:
-    at = datetime.fromisoformat(payload["recorded_at"])
+def _fits(query: LogQuery, hit: LogHit) -> bool:
+    at = recorded_at(hit)
     return (
-        (query.kind is None or payload["kind"] == query.kind)
+        (query.kind is None or hit.payload["kind"] == query.kind)
         and (query.since is None or at >= query.since)
         and (query.until is None or at < query.until)
     )

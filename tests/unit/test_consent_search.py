@@ -1,7 +1,8 @@
 """Searching the log: who finds what, page by page, and that looking leaves a trace."""
 
+import base64
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def everything(client: ConsentClient, **wanted: Any) -> list[LogHit]:
         page = client.search_log(query)
         assert len(page.entries) <= query.limit
         found += page.entries
-        if page.cursor is None:
+        if page.complete:
             return found
         query = query.model_copy(update={"cursor": page.cursor})
 
@@ -107,10 +108,19 @@ def test_a_customer_who_is_not_known_gets_no_key_and_is_named_nowhere(world: Any
 def test_a_search_that_is_refused_says_why(world: Any) -> None:
     with pytest.raises(InvalidRequestError, match="name the brand"):
         world.officer.search_log(LogQuery(subject=ANN))
+    for wanted in ({"limit": 501}, {"since": datetime(2026, 11, 2)}, {"run_id": "run", "round": 2**31}):  # noqa: DTZ001
+        with pytest.raises(ValidationError):
+            LogQuery(**wanted)
+
+
+FORGED = ["", "1", "1.2.3", "-1.2", "2.1", "0.99999999999999", "99999999999999999999.99999999999999999999", "a.b"]
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_row_19_a_cursor_that_was_never_given_is_refused(world: Any, forged: str) -> None:
+    cursor = base64.urlsafe_b64encode(forged.encode()).decode() or "AAAA"
     with pytest.raises(InvalidRequestError, match="not one of this service"):
-        world.officer.search_log(LogQuery(cursor="AAAA"))
-    with pytest.raises(ValidationError):
-        LogQuery(limit=501)
+        world.officer.search_log(LogQuery(cursor=cursor))
 
 
 def test_searching_is_the_same_on_postgresql(consent_worlds: Any, postgres_url: Any) -> None:
@@ -125,3 +135,6 @@ def test_searching_is_the_same_on_postgresql(consent_worlds: Any, postgres_url: 
     assert acts(everything(world.brand("acme"))) == ["grant", "grant", "withdraw"]
     assert everything(world.officer, brand="acme", subject=EVE) == []
     assert everything(world.officer, run_id="no-such-run", round=1) == []
+    late = world.clock.now - timedelta(milliseconds=1)
+    assert acts(everything(world.officer, since=late)) == ["withdraw"]
+    assert acts(everything(world.officer, until=late)) == ["grant"] * 3

@@ -1,0 +1,66 @@
+"""Where a time lies in the log, found without walking it: entries bear the service's time, which rises with them.
+
+It does not rise strictly. Requests at once take their time before they take their place, and a clock is set
+right now and then. What is found holds as long as no entry is more than `DISORDER` older than one before it.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from consent.log.commitments import Opening, SealedOpening
+from consent.log.store import stored
+from consent.searching import LogHit
+from consent.service.work import Unit
+from consent.store.schema import LogEntry
+
+DISORDER = timedelta(minutes=1)
+
+
+def opened(unit: Unit, indices: Sequence[int]) -> list[LogHit]:
+    """Open entries, in the order of the log; what was erased is left out."""
+    openings = [entry.opening for entry in stored(unit.session, indices)]
+    sealed = [opening for opening in openings if isinstance(opening, SealedOpening)]
+    clear = [opening for opening in openings if isinstance(opening, Opening)]
+    clear += unit.keys.vault.open_all(unit.session, sealed)
+    clear.sort(key=lambda opening: opening.index)
+    return [LogHit(log_index=opening.index, payload=json.loads(opening.payload)) for opening in clear]
+
+
+def recorded_at(hit: LogHit) -> datetime:
+    """Return the service's time of an entry."""
+    return datetime.fromisoformat(hit.payload["recorded_at"])
+
+
+def stretch(unit: Unit, span: range, *, since: datetime | None, until: datetime | None) -> range:
+    """Return a part of `span` that holds all of its entries from `since` up to, not including, `until`."""
+    start, end = span.start, span.stop
+    if since is not None:
+        start = _first(unit, range(start, end), since, DISORDER)
+    if until is not None:
+        end = _first(unit, range(start, end), until, -DISORDER)
+    return range(start, end)
+
+
+def _first(unit: Unit, span: range, instant: datetime, late: timedelta) -> int:
+    """Return a place in `span` with an entry before it that is earlier than `instant`, and none such at it.
+
+    An entry counts as `late` later than it says. The next entry that opens speaks for those that were erased.
+    """
+    low, high = span.start, span.stop
+    while low < high:
+        middle = (low + high) // 2
+        hit = _next(unit, middle, high)
+        if hit is not None and recorded_at(hit) + late < instant:
+            low = hit.log_index + 1
+        else:
+            high = middle
+    return low
+
+
+def _next(unit: Unit, start: int, end: int) -> LogHit | None:
+    within = (LogEntry.log_index >= start, LogEntry.log_index < end, LogEntry.payload.is_not(None))
+    index = unit.session.scalar(select(LogEntry.log_index).where(*within).order_by(LogEntry.log_index).limit(1))
+    return None if index is None else opened(unit, [index])[0]
