@@ -41,7 +41,7 @@ def database(database_url: str) -> Iterator[Database]:
     database.close()
 
 
-def test_row_5_two_services_write_one_log_and_can_not_fork_it(consent_world: Any) -> None:
+def test_row_05_two_services_write_one_log_and_can_not_fork_it(consent_world: Any) -> None:
     ours: Workplace = consent_world.app.state.workplace
     theirs: Workplace = create_app(consent_world.settings).state.workplace
     before = ours.publisher.size

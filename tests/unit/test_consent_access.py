@@ -192,7 +192,7 @@ def test_a_body_over_the_cap_is_refused(consent_worlds: Any) -> None:
         "",
     ],
 )
-def test_only_the_public_part_of_the_log_is_served(consent_world: Any, path: str) -> None:
+def test_row_19_only_the_public_part_of_the_log_is_served(consent_world: Any, path: str) -> None:
     consent_world.record("acme", Act.GRANT, CANARY)
     assert consent_world.http.get(f"/v1/log/{path}").status_code == 404
 
