@@ -5,6 +5,7 @@ one stops publication, for then the database or the folder is an old copy, or so
 """
 
 import base64
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,12 +23,13 @@ from consent.errors import (
 from consent.log.note import ED25519, Checkpoint, Note, SignatureLine, VerifierKey
 from consent.log.proof import TileTree
 from consent.log.remote import Source
+from consent.log.witnessed import WitnessedSizes
 
 TIMEOUT = 5.0
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_ATTEMPTS = 3
 SIZE_TYPE = "text/x.tlog.size"
-OK, CONFLICT, UNPROCESSABLE = 200, 409, 422
+OK, NOT_FOUND, CONFLICT, UNPROCESSABLE = 200, 404, 409, 422
 
 Refused = Callable[[str, str], None]
 
@@ -49,6 +51,7 @@ class Witnessing:
         http: the client to use; it must not follow redirects.
         source: the folder that the log is published into.
         on_refusal: told the name of a witness that did not cosign, and why.
+        witnessed: what they cosigned last, as far as it is known.
     """
 
     def __init__(
@@ -59,13 +62,41 @@ class Witnessing:
         http: httpx.Client,
         source: Source,
         on_refusal: Refused,
+        witnessed: WitnessedSizes | None = None,
     ) -> None:
         self._witnesses = tuple(witnesses)
         self._quorum = quorum
         self._http = http
         self._source = source
         self._on_refusal = on_refusal
-        self._cosigned: dict[VerifierKey, int] = {}
+        self._witnessed = WitnessedSizes() if witnessed is None else witnessed
+
+    def require_newest(self, origin: str, size: int) -> None:
+        """Refuse a log that is shorter than what a witness cosigned, by its own word or by what is on record.
+
+        Args:
+            origin: the log's name.
+            size: how many entries its database holds.
+
+        Raises:
+            LogInconsistentError: it is.
+            SetupError: of fewer witnesses than the quorum is it known what they cosigned, and there is a log.
+        """
+        if not self._witnesses:
+            return
+        with ThreadPoolExecutor(len(self._witnesses)) as pool:
+            list(pool.map(lambda witness: self._learn(witness, origin), self._witnesses))
+        self._witnessed.save()
+        seen = [(witness, self._witnessed.of(witness.key)) for witness in self._witnesses]
+        for witness, cosigned in seen:
+            if cosigned is not None and cosigned > size:
+                raise _older(witness, cosigned, size)
+        known = sum(cosigned is not None for _, cosigned in seen)
+        if size and known < self._quorum:
+            raise SetupError(
+                f"It is known of {known} of {len(self._witnesses)} witnesses what they cosigned, and "
+                f"{self._quorum} are needed to know that this log is not an old copy; start when more answer."
+            )
 
     def seal(self, text: str) -> str:
         """Return a signed head with the cosignatures that it got; its tiles must lie in the folder.
@@ -80,6 +111,7 @@ class Witnessing:
         tree = TileTree(self._source, note.checkpoint.size)
         with ThreadPoolExecutor(len(self._witnesses)) as pool:
             answers = list(pool.map(lambda witness: self._ask(witness, note, tree), self._witnesses))
+        self._witnessed.save()
         lines = [line for answer in answers for line in answer]
         count = sum(bool(answer) for answer in answers)
         if count < self._quorum:
@@ -99,6 +131,28 @@ class Witnessing:
         tree = TileTree(self._source, note.checkpoint.size)
         for witness in self._witnesses:
             self._ask(witness, note, tree)
+        self._witnessed.save()
+
+    def _learn(self, witness: WitnessAddress, origin: str) -> None:
+        """Ask a witness for the last head that it cosigned (C2SP tlog-witness, monitoring)."""
+        try:
+            path = f"{hashlib.sha256(origin.encode()).hexdigest()}/checkpoint"
+            status, _, content = self._send("GET", witness, path)
+            if status == NOT_FOUND:
+                self._witnessed.learn(witness.key, 0)
+                return
+            if status != OK:
+                raise NoteFormatError(f"it answered {status}")
+            note = Note.parse(content)
+            if note.checkpoint.origin != origin or not note.signers([witness.key]):
+                raise SignatureError("it sent no head of this log under its verifier key")
+            self._witnessed.learn(witness.key, note.checkpoint.size)
+        except (ConsentError, httpx.HTTPError) as error:
+            self._tell(witness, error)
+
+    def _tell(self, witness: WitnessAddress, error: Exception) -> None:
+        reason = str(error) if isinstance(error, ConsentError) else type(error).__name__
+        self._on_refusal(witness.key.name, reason)
 
     def _ask(self, witness: WitnessAddress, note: Note, tree: TileTree) -> tuple[SignatureLine, ...]:
         try:
@@ -106,17 +160,18 @@ class Witnessing:
         except LogInconsistentError:
             raise
         except (ConsentError, httpx.HTTPError) as error:
-            reason = str(error) if isinstance(error, ConsentError) else type(error).__name__
-            self._on_refusal(witness.key.name, reason)
+            self._tell(witness, error)
             return ()
 
     def _submit(self, witness: WitnessAddress, note: Note, tree: TileTree) -> tuple[SignatureLine, ...]:
-        old = min(self._cosigned.get(witness.key, 0), tree.size)
+        old = min(self._witnessed.of(witness.key) or 0, tree.size)
         for _ in range(MAX_ATTEMPTS):
-            status, kind, content = self._post(witness, submission(old, tree.consistency(old), note))
+            status, kind, content = self._send(
+                "POST", witness, "add-checkpoint", submission(old, tree.consistency(old), note)
+            )
             if status == OK:
                 lines = _cosignatures(content, witness.key, note.checkpoint)
-                self._cosigned[witness.key] = tree.size
+                self._witnessed.learn(witness.key, tree.size)
                 return lines
             if status == UNPROCESSABLE or (status == CONFLICT and kind != SIZE_TYPE):
                 raise _another_history(witness, tree.size)
@@ -128,9 +183,12 @@ class Witnessing:
             old = seen
         raise NoteFormatError(f"it answered {status}")
 
-    def _post(self, witness: WitnessAddress, body: bytes) -> tuple[int, str, str]:
-        url = f"{witness.url.rstrip('/')}/add-checkpoint"
-        with self._http.stream("POST", url, content=body, timeout=TIMEOUT) as response:
+    def _send(
+        self, method: str, witness: WitnessAddress, path: str, body: bytes | None = None
+    ) -> tuple[int, str, str]:
+        """Return status, type and text of the answer."""
+        url = f"{witness.url.rstrip('/')}/{path}"
+        with self._http.stream(method, url, content=body, timeout=TIMEOUT) as response:
             content = bytearray()
             for chunk in response.iter_bytes():
                 content += chunk
@@ -180,6 +238,14 @@ def _read_size(content: str) -> int:
     if not text.isascii() or not text.isdigit() or str(int(text)) != text:
         raise NoteFormatError("it answered 409 without a size")
     return int(text)
+
+
+def _older(witness: WitnessAddress, cosigned: int, size: int) -> LogInconsistentError:
+    return LogInconsistentError(
+        f"The witness {witness.key.name} cosigned {cosigned} entries of this log and the database holds {size}: "
+        f"it is an old copy. Restore the newest database and the published log that goes with it. If it is the "
+        f"witness that errs, take it out of the settings."
+    )
 
 
 def _another_history(witness: WitnessAddress, size: int) -> LogInconsistentError:

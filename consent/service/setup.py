@@ -16,7 +16,9 @@ from consent.log.publisher import CHECKPOINT, Publisher
 from consent.log.remote import LiveFolder
 from consent.log.scrubbing import scrub_database
 from consent.log.signers import Signers, hybrid
-from consent.log.store import create_head
+from consent.log.standstill import publishing_alone
+from consent.log.store import create_head, read_head
+from consent.log.witnessed import WITNESSED, WitnessedSizes
 from consent.log.witnessing import Witnessing, read_witnesses
 from consent.service.keys import Keyring
 from consent.service.logbook import logbook
@@ -107,26 +109,35 @@ def _start_publisher(settings: ConsentSettings, database: Database, clock: Clock
 
     Raises:
         LogInconsistentError: database and folder do not agree, or a witness saw a longer or another log.
+        SetupError: too few witnesses can be asked, and what they cosigned is not on record either.
     """
     origin, folder = settings.log_origin, settings.log_dir
     signers: Signers = LogSigners(database=database, folder=settings.data_dir, origin=origin, clock=clock)
     if settings.log_mldsa:
         signers = hybrid(signers, MldsaKey.load(settings.data_dir / MLDSA_KEY))
-    addresses = [(witness.url, witness.vkey) for witness in settings.witnesses]
-    witnessing = Witnessing(
-        read_witnesses(addresses, quorum=settings.witness_quorum),
-        quorum=settings.witness_quorum,
-        http=httpx.Client(follow_redirects=False),
-        source=LiveFolder(folder),
-        on_refusal=lambda name, why: logbook().warning("witness_refused", witness=name, why=why),
-    )
+    witnessing = _witnessing(settings)
+    with database.reading() as session:
+        witnessing.require_newest(origin, read_head(session).size)
     publisher = Publisher(database=database, folder=folder, origin=origin, key=signers, seal=witnessing.seal)
     try:
         publisher.start()
     except QuorumError:
         return publisher, False
-    witnessing.confirm((folder / CHECKPOINT).read_text())
+    with publishing_alone(folder):
+        witnessing.confirm((folder / CHECKPOINT).read_text())
     return publisher, True
+
+
+def _witnessing(settings: ConsentSettings) -> Witnessing:
+    addresses = [(witness.url, witness.vkey) for witness in settings.witnesses]
+    return Witnessing(
+        read_witnesses(addresses, quorum=settings.witness_quorum),
+        quorum=settings.witness_quorum,
+        http=httpx.Client(follow_redirects=False),
+        source=LiveFolder(settings.log_dir),
+        on_refusal=lambda name, why: logbook().warning("witness_refused", witness=name, why=why),
+        witnessed=WitnessedSizes(settings.data_dir / WITNESSED),
+    )
 
 
 @contextmanager
