@@ -119,6 +119,26 @@ class UnavailableError(ConsentError):
     code = "unavailable"
 
 
+class BusyError(UnavailableError):
+    """A store is held by somebody else for now; `retry_after` says after how many seconds to come back."""
+
+    code = "busy"
+
+    def __init__(self, sentence: str, *, retry_after: int = 1) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
+
+
+class RateLimitedError(ConsentError):
+    """Too many requests; `retry_after` says after how many seconds the next one is taken."""
+
+    code = "rate_limited"
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(f"Too many heads of this log were submitted; come back in {retry_after} seconds.")
+        self.retry_after = retry_after
+
+
 class SetupError(ConsentError):
     """Keys, database or folders are not as the service needs them at start."""
 

@@ -9,18 +9,21 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from consent.errors import (
+    BusyError,
     ConflictError,
     ConsentError,
     ForbiddenError,
     InvalidRequestError,
     NotFoundError,
     ProofError,
+    RateLimitedError,
     SetupError,
     StaleSizeError,
 )
 from consent.witness.judgement import Judge, Submission
+from consent.witness.limits import RateLimit
 from consent.witness.settings import WitnessSettings
-from consent.witness.setup import STATE, read_key, read_logs
+from consent.witness.setup import RATES, STATE, read_key, read_logs
 from consent.witness.store import WitnessStore
 
 SIZE_TYPE = "text/x.tlog.size"
@@ -30,6 +33,8 @@ STATUSES: tuple[tuple[type[ConsentError], int], ...] = (
     (NotFoundError, 404),
     (ConflictError, 409),
     (ProofError, 422),
+    (RateLimitedError, 429),
+    (BusyError, 503),
 )
 
 
@@ -43,12 +48,15 @@ def create_app(settings: WitnessSettings, *, now: Callable[[], int] = posix_now)
 
     Raises:
         SetupError: it was not initialised, or knows no log.
+        BusyError: another worker holds its state.
     """
     logs = read_logs(settings)
     if not logs:
         raise SetupError("The witness knows no log; put verifier keys into `logs` of its settings.")
-    store = WitnessStore(settings.data_dir / STATE)
-    judge = Judge(name=settings.name, key=read_key(settings.data_dir), logs=logs, store=store, now=now)
+    store = WitnessStore(settings.data_dir / STATE, wait=settings.lock_seconds)
+    key = read_key(settings.data_dir)
+    admit = _rate_limit(settings, now).admit
+    judge = Judge(name=settings.name, key=key, logs=logs, store=store, admit=admit, now=now)
     app = FastAPI(title="Confide witness", docs_url=None, redoc_url=None, openapi_url=None)
     monitored = {hashlib.sha256(origin.encode()).hexdigest(): origin for origin in logs}
 
@@ -63,10 +71,23 @@ def create_app(settings: WitnessSettings, *, now: Callable[[], int] = posix_now)
 
     @app.get("/{origin_hash}/checkpoint")
     def checkpoint(origin_hash: str) -> Response:
-        note = store.note(monitored[origin_hash]) if origin_hash in monitored else None
+        try:
+            note = store.note(monitored[origin_hash]) if origin_hash in monitored else None
+        except BusyError as error:
+            return _refusal(error)
         return _text("no head of that log was cosigned\n", 404) if note is None else _text(note)
 
     return app
+
+
+def _rate_limit(settings: WitnessSettings, now: Callable[[], int]) -> RateLimit:
+    return RateLimit(
+        settings.data_dir / RATES,
+        per_second=settings.submissions_per_second,
+        burst=settings.submission_burst,
+        wait=settings.lock_seconds,
+        now=now,
+    )
 
 
 async def _read_body(request: Request, limit: int) -> str:
@@ -85,7 +106,10 @@ def _refusal(error: ConsentError) -> Response:
     if isinstance(error, StaleSizeError):
         return Response(f"{error.size}\n", 409, media_type=SIZE_TYPE)
     status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
-    return _text(f"{error}\n", status)
+    answer = _text(f"{error}\n", status)
+    if isinstance(error, BusyError | RateLimitedError):
+        answer.headers["retry-after"] = str(error.retry_after)
+    return answer
 
 
 def _text(content: str, status: int = 200) -> Response:

@@ -62,6 +62,7 @@ class Judge:
         key: its private key.
         logs: the known keys of every log by its origin.
         store: what was cosigned before.
+        admit: counts a head that its log signed; raises when there were too many.
         now: POSIX time.
     """
 
@@ -72,12 +73,14 @@ class Judge:
         key: SigningKey,
         logs: Mapping[str, tuple[VerifierKey, ...]],
         store: WitnessStore,
+        admit: Callable[[str], None],
         now: Callable[[], int],
     ) -> None:
         self._name = name
         self._key = key
         self._logs = logs
         self._store = store
+        self._admit = admit
         self._now = now
 
     def cosign(self, submission: Submission) -> str:
@@ -90,9 +93,12 @@ class Judge:
             StaleSizeError: the last cosigned head has another size; the error carries it.
             ConflictError: a head of this size with another root was cosigned.
             ProofError: the head does not extend the last one.
+            RateLimitedError: the log submitted too many heads.
+            BusyError: another worker holds the state.
         """
         checkpoint = submission.note.checkpoint
         signed = self._signed_by_log(submission.note)
+        self._admit(checkpoint.origin)
         if submission.old_size > checkpoint.size:
             raise InvalidRequestError("The old size is over the checkpoint's size.")
 

@@ -25,3 +25,9 @@ class WitnessSettings(ServiceSettings):
     """Verifier keys of the logs that are witnessed; several of one origin while its key is rotated."""
     max_body_bytes: Annotated[int, Field(ge=1_024)] = 256 * 1024
     """Largest request body that is read."""
+    submissions_per_second: Annotated[float, Field(gt=0, le=10_000)] = 10
+    """Heads of one log that are taken over time; the next one gets 429."""
+    submission_burst: Annotated[int, Field(ge=1, le=100_000)] = 60
+    """Heads of one log that are taken at once."""
+    lock_seconds: Annotated[float, Field(ge=0, le=30)] = 2
+    """How long a request waits for another worker's transaction before it gets 503."""

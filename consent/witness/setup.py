@@ -13,6 +13,7 @@ from consent.witness.store import WitnessStore
 KEY = "witness.key"
 VERIFIER_KEY = "witness.vkey"
 STATE = "witness.db"
+RATES = "rates.db"
 
 
 def initialise(settings: WitnessSettings) -> VerifierKey:

@@ -154,6 +154,7 @@ def killing(target: Any, name: str, at: int, *, after: bool) -> Callable[[pytest
     return patch
 
 
+AT_THE_END = "after the old key was destroyed"
 MOMENTS = {
     "before anything is written": killing(rewrapping, "write_private", 0, after=False),
     "with the new key beside the old one": killing(rewrapping, "write_private", 0, after=True),
@@ -166,7 +167,7 @@ MOMENTS = {
     "with the entry not committed": killing(rewrapping, "request_scrub", 0, after=True),
     "before the database is scrubbed": killing(rewrapping, "scrub_database", 0, after=False),
     "before the old key is destroyed": killing(rewrapping, "scrub_database", 0, after=True),
-    "after the old key was destroyed": killing(rewrapping, "sync_folders", 2, after=False),
+    AT_THE_END: killing(rewrapping, "sync_folders", 2, after=False),
 }
 
 
@@ -177,11 +178,13 @@ def test_whatever_cuts_it_short_every_key_opens_and_the_next_run_ends_it(world: 
         MOMENTS[moment](patch)
         with pytest.raises(Killed):
             rotate(world)
+    left = payload_key(world)
     assert opened(work, work.keys.vault) == set(CUSTOMERS)
     with closing(open_workplace(world.settings, clock=world.clock)) as again:
         assert opened(again, again.keys.vault) == set(CUSTOMERS)
     world.record("acme", Act.GRANT, ANN)
     assert rotate(world) == Rewrapping(len(CUSTOMERS) + 1, scrubbed=True)
+    assert (payload_key(world) == left) == (left != old and moment != AT_THE_END)
     assert key_files(world) == {"payload.key"}
     assert opened(work, Vault(payload_key(world))) == {*CUSTOMERS, ANN}
     with pytest.raises(LogInconsistentError):
