@@ -9,8 +9,10 @@ from collections.abc import Sequence
 
 from consent.errors import LogError
 from consent.log.commitments import Opening, SealedOpening, parse_opening
+from consent.log.erasures import erased_by, require_accounted
 from consent.log.merkle import halve, root_hash
 from consent.log.note import Checkpoint
+from consent.log.openings import FOLDER as OPENINGS
 from consent.log.openings import SEGMENT_ENTRIES, segment_path
 from consent.log.publisher import CHECKPOINT
 from consent.log.remote import Source
@@ -22,9 +24,12 @@ from consent.log.tiles import (
     TILE_WIDTH,
     decode_bundle,
     decode_tile,
+    encode_bundle,
     layout,
+    parse_tile_path,
     tile_path,
     truncate_bundle,
+    width_at,
 )
 
 SEALED = re.compile(
@@ -55,10 +60,16 @@ class Contents:
         self._check_openings()
 
     def check_rest(self, known: set[str]) -> None:
-        """Name the files that do not belong to a log of this size, where files can be listed."""
-        if self._names is not None:
-            for name in sorted(self._names - self._expected - known):
+        """Name the files that do not belong to a log of this size, where files can be listed.
+
+        A partial tile of an earlier size belongs to it and must be the start of the present one.
+        """
+        present = _Present(self._source, self._checkpoint.size)
+        for name in sorted((self._names or frozenset()) - self._expected - known):
+            if not present.extends(name):
                 self._report.add("file", name, "it does not belong to a log of this size")
+            elif not present.begins_with(name):
+                self._report.add("tile", name, "it is not the start of the tile that the log has now")
 
     def _check_entries(self) -> None:
         """Settle which leaves the checkpoint commits to, then hold the entries against them."""
@@ -144,6 +155,7 @@ class Contents:
                 raw = self._take(name, "openings", self._source.read(name))
                 if raw is not None:
                     self._check_segment(name, raw, start, min(start + SEGMENT_ENTRIES, size))
+            require_accounted(self._report, OPENINGS)
         self._report.withheld = size - self._report.openings - self._report.sealed - self._report.erased
 
     def _check_segment(self, name: str, raw: bytes, start: int, end: int) -> None:
@@ -155,7 +167,7 @@ class Contents:
             index = expected
             entry = self._entries[index] if index < end else None
             if entry is not None and opens_quickly(line, index, entry):
-                self._report.openings += 1
+                self._take_opening(line)
                 expected += 1
             elif index < end and is_sealed(line, index):
                 self._report.sealed += 1
@@ -182,8 +194,12 @@ class Contents:
         elif entry is None or not opening.opens(entry):
             self._report.add("opening", name, "it is not what the entry commits to", entry=opening.index)
         else:
-            self._report.openings += 1
+            self._take_opening(line)
         return opening.index + 1
+
+    def _take_opening(self, line: bytes) -> None:
+        self._report.openings += 1
+        self._report.accounted += erased_by(line)
 
     def _report_gap(self, name: str, expected: int, found: int) -> None:
         if found > expected:
@@ -198,6 +214,33 @@ class Contents:
         return raw
 
 
+class _Present:
+    """The tiles of a log of some size, against which partial ones of earlier sizes are held."""
+
+    def __init__(self, source: Source, size: int) -> None:
+        self._source = source
+        self._size = size
+        self._tile: tuple[int | str, int] | None = None
+        self._hashes: list[bytes] = []
+
+    def extends(self, name: str) -> bool:
+        """Tell whether a name is that of a narrower version of a tile that there is."""
+        tile = parse_tile_path(name)
+        return tile is not None and tile[2] < width_at(*tile[:2], self._size)
+
+    def begins_with(self, name: str) -> bool:
+        """Tell whether such a version holds what the present one begins with, or is gone since it was listed."""
+        tile, raw = parse_tile_path(name), self._source.read(name)
+        if tile is None or raw is None:
+            return raw is None
+        level, index, width = tile
+        if self._tile != (level, index):
+            present = read_tile(self._source, level, index, width_at(level, index, self._size)) or b""
+            self._tile, self._hashes = (level, index), _parts(level, present)
+        start = self._hashes[:width]
+        return len(start) == width and raw == (encode_bundle(start) if level == ENTRIES else b"".join(start))
+
+
 def read_tile(source: Source, level: int | str, index: int, width: int) -> bytes | None:
     """Return a tile; in place of a partial one that was completed meanwhile, the start of the full one.
 
@@ -210,6 +253,14 @@ def read_tile(source: Source, level: int | str, index: int, width: int) -> bytes
     if full is None:
         return None
     return truncate_bundle(full, width) if level == ENTRIES else full[: width * HASH_BYTES]
+
+
+def _parts(level: int | str, raw: bytes) -> list[bytes]:
+    """Return what a tile or bundle holds; nothing when it is damaged, which is told elsewhere."""
+    try:
+        return decode_bundle(raw) if level == ENTRIES else decode_tile(raw)
+    except LogError:
+        return []
 
 
 def opens_quickly(line: bytes, index: int, entry: bytes) -> bool:

@@ -34,13 +34,13 @@ class OpeningsFolder:
         self._folder = folder
 
     def resume(self, size: int) -> None:
-        """Cut the newest segments back to the openings of the first `size` entries."""
-        for path in sorted((self._folder / FOLDER).glob("*.ndjson"))[-2:]:
-            complete = path.read_bytes().rpartition(b"\n")[0]
-            lines = complete.split(b"\n") if complete else []
-            while lines and _is_beyond(lines[-1], size):
-                lines.pop()
-            os.truncate(path, sum(len(line) + 1 for line in lines))
+        """Take away what is beyond the openings of the first `size` entries."""
+        for path in (self._folder / FOLDER).glob("*.ndjson"):
+            start = segment_start(path.name)
+            if start >= size:
+                path.unlink()
+            elif start + SEGMENT_ENTRIES >= size:
+                _cut(path, size)
 
     def append(self, openings: Sequence[AnyOpening]) -> None:
         """Append openings, in order of index, and make them durable."""
@@ -59,6 +59,15 @@ class OpeningsFolder:
         if path.exists():
             write_atomically(path, b"".join(opening.line() + b"\n" for opening in openings))
             path.chmod(0o600)
+
+
+def _cut(path: Path, size: int) -> None:
+    """Cut a segment back to what opens the first `size` entries, in whole lines."""
+    complete = path.read_bytes().rpartition(b"\n")[0]
+    lines = complete.split(b"\n") if complete else []
+    while lines and _is_beyond(lines[-1], size):
+        lines.pop()
+    os.truncate(path, sum(len(line) + 1 for line in lines))
 
 
 def _is_beyond(line: bytes, size: int) -> bool:

@@ -9,7 +9,7 @@ import httpx
 from consent.errors import SetupError, UnavailableError
 from consent.log.openings import FOLDER as OPENINGS
 from consent.log.standstill import standing_still
-from consent.log.tiles import ENTRIES, HASH_BYTES, MAX_ENTRY_BYTES, TILE_WIDTH
+from consent.log.tiles import ENTRIES, HASH_BYTES, MAX_ENTRY_BYTES, TILE_WIDTH, parse_tile_path
 
 MAX_TEXT_BYTES = 256 * 1024
 MAX_REDIRECTS = 3
@@ -45,8 +45,12 @@ class FolderSource:
 
     def read(self, name: str) -> bytes | None:
         """Return a file's bytes; None when it is not there."""
-        path = self._files.get(name)
-        return None if path is None else self._changing.get(name) or path.read_bytes()
+        if name in self._changing or name not in self._files:
+            return self._changing.get(name)
+        try:
+            return self._files[name].read_bytes()
+        except FileNotFoundError:
+            return None
 
     def names(self) -> frozenset[str]:
         """Return the names of all files."""
@@ -54,8 +58,15 @@ class FolderSource:
 
 
 def _changing(names: Iterable[str]) -> Iterator[str]:
-    """Name the files that the next publication may change or remove: the newest ones."""
-    yield from (name for name in names if "/" not in name or ".p/" in name)
+    """Name the files that are needed and that the next publication may change or remove: the newest ones."""
+    yield from (name for name in names if "/" not in name)
+    widest: dict[str, tuple[int, str]] = {}
+    for name in names:
+        tile = parse_tile_path(name) if ".p/" in name else None
+        if tile is not None:
+            directory = name.rpartition("/")[0]
+            widest[directory] = max(widest.get(directory, (0, "")), (tile[2], name))
+    yield from (name for _, name in widest.values())
     yield from sorted(name for name in names if name.startswith(f"{OPENINGS}/"))[-2:]
 
 

@@ -40,6 +40,8 @@ class Report:
     """Openings about a customer, which only the service can read."""
     erased: int = 0
     """Openings that were destroyed with their customer's key."""
+    accounted: int = 0
+    """Openings that were destroyed as the log's own entries about erasures say."""
     withheld: int = 0
     quorum: str | None = None
     witnesses: dict[str, int] = field(default_factory=dict)

@@ -31,12 +31,37 @@ def tile_path(level: int | str, index: int, width: int = TILE_WIDTH) -> str:
 
 def is_tile_path(path: str) -> bool:
     """Tell whether a path names a tile or bundle that could exist, in its only spelling."""
+    return parse_tile_path(path) is not None
+
+
+def parse_tile_path(path: str) -> tuple[int | str, int, int] | None:
+    """Return what `tile_path` was given for a path; None when it does not write such a path."""
     match = TILE_PATH.fullmatch(path)
     if match is None:
-        return False
-    _, groups, width = match.groups()
+        return None
+    level, groups, width = match.groups()
     index = int(groups.replace("x", "").replace("/", ""))
-    return index_path(index) == groups and (width is None or int(width) < TILE_WIDTH)
+    if index_path(index) != groups or (width is not None and int(width) >= TILE_WIDTH):
+        return None
+    return ENTRIES if level == ENTRIES else int(level), index, int(width or TILE_WIDTH)
+
+
+def width_at(level: int | str, index: int, size: int) -> int:
+    """Return how many hashes or entries a tile has in a tree of `size` leaves, 0 to 256."""
+    count = size if isinstance(level, str) else size >> (TILE_BITS * level)
+    return max(0, min(TILE_WIDTH, count - index * TILE_WIDTH))
+
+
+def completed(before: int, after: int) -> Iterable[tuple[int | str, int]]:
+    """Yield (level, index) of what is partial in a tree of `before` leaves and full in one of `after`."""
+    level, count = 0, before
+    while count:
+        index = count // TILE_WIDTH
+        if count % TILE_WIDTH and width_at(level, index, after) == TILE_WIDTH:
+            yield level, index
+            if level == 0:
+                yield ENTRIES, index
+        level, count = level + 1, index
 
 
 def layout(size: int) -> Iterable[tuple[int, int, int]]:

@@ -14,7 +14,7 @@ from consent.log.contents import Contents
 from consent.log.note import Checkpoint, Note, VerifierKey, open_checkpoint, parse_keys
 from consent.log.policy import NONE, Policy, printable
 from consent.log.publisher import CHECKPOINT, VERIFIER_KEY
-from consent.log.remote import FolderSource, HttpSource, Source, open_source
+from consent.log.remote import FolderSource, LiveFolder, Source, open_source
 from consent.log.report import Report
 
 ATTEMPTS = 3
@@ -110,21 +110,25 @@ def verify_folder(
     folder: Path, *, vkey: Path | None = None, since: Path | None = None, policy: Path | None = None
 ) -> Report:
     """Verify a published log in a folder; arguments and errors as `verify_log`."""
-    return verify_log(FolderSource(folder), trust=read_trust(vkey, policy), since=since)
+    return verify_place(str(folder), trust=read_trust(vkey, policy), since=since)
 
 
 def verify_place(place: str, *, trust: Trust, since: Path | None = None) -> Report:
     """Verify a published log in a folder or at a URL; arguments and errors as `verify_log`.
 
-    A log that grows while its files are fetched is begun again, at most twice.
+    A log that grows, or loses openings to an erasure, while its files are read is begun again, at most twice.
     """
-    source = open_source(place)
-    report = verify_log(source, trust=trust, since=since)
-    for _ in range(ATTEMPTS - 1):
-        if report.verified or not isinstance(source, HttpSource) or source.read(CHECKPOINT) == report.note:
-            break
+    for attempt in range(1, ATTEMPTS + 1):
+        source = open_source(place)
         report = verify_log(source, trust=trust, since=since)
+        if report.verified or attempt == ATTEMPTS or _present_note(source) == report.note:
+            break
     return report
+
+
+def _present_note(source: Source) -> bytes | None:
+    live = LiveFolder(source.folder) if isinstance(source, FolderSource) else source
+    return live.read(CHECKPOINT)
 
 
 def verify_log(source: Source, *, trust: Trust, since: Path | None = None) -> Report:

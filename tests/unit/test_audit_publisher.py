@@ -4,16 +4,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy.orm import Session
 
 from consent.contract import SigningKey
+from consent.errors import LogInconsistentError
 from consent.log import publisher as publisher_module
+from consent.log import tiling
+from consent.log.note import Note
 from consent.log.publisher import Publisher
 from consent.log.publishing import BackgroundPublisher
-from consent.log.store import append, create_head
+from consent.log.store import StoredEntry, append, create_head, entries
 from consent.log.verify import verify_folder
 from consent.service import create_app, initialise
 from consent.settings import ConsentSettings
@@ -169,9 +174,19 @@ class Faulty:
 
 @pytest.mark.parametrize("first", [0, 250])
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("step", ["write_atomically", "sync_folders"])
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [(tiling, "write_atomically"), (publisher_module, "write_atomically"), (publisher_module, "sync_folders")],
+    ids=["tile", "head", "folders"],
+)
 def test_a_publication_that_failed_anywhere_is_done_again_by_the_same_service(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, after: bool, first: int
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    step: str,
+    after: bool,
+    first: int,
 ) -> None:
     key = SigningKey.generate()
     for at in range(1, 9):
@@ -182,7 +197,7 @@ def test_a_publication_that_failed_anywhere_is_done_again_by_the_same_service(
         folder.mkdir(exist_ok=True)
         grow(database, 250)
         with monkeypatch.context() as patch:
-            patch.setattr(publisher_module, step, Faulty(getattr(publisher_module, step), at=at, after=after))
+            patch.setattr(module, step, Faulty(getattr(module, step), at=at, after=after))
             with suppress(OSError):
                 publisher.publish()
         grow(database, 10)
@@ -210,3 +225,93 @@ def test_a_folder_verifies_at_any_moment_while_it_is_published(database: Databas
     thread.join()
     assert findings == []
     assert size >= 90
+
+
+class Parts:
+    """Stands before the reading of entries and notes which were read in one go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.read: list[tuple[int, int]] = []
+        monkeypatch.setattr(publisher_module, "entries", self)
+
+    def __call__(self, session: Session, start: int, end: int) -> Iterator[StoredEntry]:
+        self.read.append((start, end))
+        return entries(session, start, end)
+
+
+def test_many_entries_are_published_in_parts_and_come_under_one_head(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, parts, heads = tmp_path / "log", Parts(monkeypatch), list[int]()
+
+    def seal(note: str) -> str:
+        heads.append(Note.parse(note).checkpoint.size)
+        return note
+
+    publisher = Publisher(
+        database=database, folder=folder, origin="log.example", key=SigningKey.generate(), seal=seal
+    )
+    for size in (300, 10_000):
+        grow(database, size)
+        publisher.start()
+    assert parts.read == [(0, 300), (300, 4096), (4096, 8192), (8192, 10_300)]
+    assert heads == [300, 10_300]
+    report = verify_folder(folder)
+    assert (report.findings, report.size, report.openings) == ([], 10_300, 10_300)
+
+
+@pytest.mark.parametrize("first", [0, 300])
+@pytest.mark.parametrize("again", ["the same service", "a restart"])
+def test_a_long_publication_that_broke_off_between_its_parts_leaves_nothing_behind(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int, again: str
+) -> None:
+    key = SigningKey.generate()
+
+    def publisher(name: str) -> Publisher:
+        return Publisher(database=database, folder=tmp_path / name, origin="log.example", key=key)
+
+    broken, whole = publisher("broken"), publisher("whole")
+    grow(database, first)
+    broken.start()
+    whole.start()
+    before = contents(broken.folder)
+    grow(database, 9_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(broken._openings, "append", Faulty(broken._openings.append, at=3, after=True))
+        with pytest.raises(OSError, match="no space left"):
+            broken.publish()
+    assert len(contents(broken.folder)) > len(before) + 60
+    assert contents(broken.folder)["checkpoint"] == before["checkpoint"]
+    (broken if again == "the same service" else publisher("broken")).start()
+    whole.start()
+    assert contents(broken.folder) == contents(whole.folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_entries_that_do_not_lead_to_the_head_are_refused_and_taken_away_again(
+    database: Database, tmp_path: Path
+) -> None:
+    heads: list[str] = []
+
+    def seal(note: str) -> str:
+        heads.append(note)
+        return note
+
+    folder = tmp_path / "log"
+    publisher = Publisher(
+        database=database, folder=folder, origin="log.example", key=SigningKey.generate(), seal=seal
+    )
+    grow(database, 300)
+    publisher.start()
+    before = contents(folder)
+    grow(database, 9_000)
+    with database.writing() as session:
+        session.connection().exec_driver_sql("DROP TRIGGER log_entries_refuse_update")
+        session.connection().exec_driver_sql("UPDATE log_entries SET entry = x'00' WHERE log_index = 400")
+    with pytest.raises(LogInconsistentError, match="do not lead"):
+        publisher.publish()
+    assert len(heads) == 1
+    assert contents(folder) == before
