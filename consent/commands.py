@@ -16,13 +16,15 @@ from pydantic import ValidationError
 from consent.configuration import ServiceSettings
 from consent.errors import ConsentError
 from consent.log.checking import check_entry_proof
-from consent.log.export import export as export_lines
+from consent.log.export import write_export
+from consent.log.exported import check_export
 from consent.log.proof import prove_entry
 from consent.log.remote import FolderSource, LiveFolder, open_source
 from consent.log.report import report_json
 from consent.log.scrubbing import scrub_database
 from consent.log.verify import read_trust, require_file, verify_place
 from consent.service import create_app, initialise
+from consent.service.keys import LogKeyKind
 from consent.service.rewrapping import rotate_payload_key
 from consent.service.rotation import rotate_log_key
 from consent.service.setup import OPERATOR_TOKEN, open_workplace
@@ -68,6 +70,7 @@ class RotatedKey(StrEnum):
     """A key that another can take over from."""
 
     LOG = "log"
+    LOG_MLDSA = "log-mldsa"
     PAYLOAD = "payload"
 
 
@@ -75,7 +78,9 @@ class RotatedKey(StrEnum):
 def rotate_key(
     which: Annotated[
         RotatedKey,
-        typer.Argument(metavar="[log|payload]", help="What signs the log, or what wraps customers' keys."),
+        typer.Argument(
+            metavar="[log|log-mldsa|payload]", help="What signs the log, or what wraps customers' keys."
+        ),
     ] = RotatedKey.LOG,
     overlap_days: Annotated[
         float, typer.Option(help="Days that an old signing key signs beside the new one.")
@@ -88,7 +93,8 @@ def rotate_key(
             if which is RotatedKey.PAYLOAD:
                 done = rotate_payload_key(work, settings.data_dir)
             else:
-                key = rotate_log_key(work, settings.data_dir, overlap=timedelta(days=overlap_days))
+                kind, overlap = LogKeyKind(which.value), timedelta(days=overlap_days)
+                key = rotate_log_key(work, settings.data_dir, overlap=overlap, kind=kind)
     except (ConsentError, OSError) as error:
         _stop(error)
     if which is not RotatedKey.PAYLOAD:
@@ -183,15 +189,33 @@ def export(
     out: Annotated[Path, typer.Option(help="Write the lines to this file.")],
 ) -> None:
     """Write the checkpoint and every entry with its proof and its opening, where there is one, as NDJSON."""
-    count = -1
     try:
-        with out.open("w", encoding="utf-8") as stream:
-            for line in export_lines(folder):
-                stream.write(line)
-                count += 1
+        count = write_export(folder, out)
     except (ConsentError, OSError, UnicodeDecodeError) as error:
         _stop(error)
     typer.echo(f"Wrote {count} entries to {out}.")
+
+
+@audit.command("check-export")
+def check_exported(
+    file: Annotated[Path, typer.Argument(help="What `confide audit export` wrote.")],
+    policy: Annotated[Path | None, typer.Option(help="Trusted logs, witnesses and their quorum.")] = None,
+    vkey: Annotated[Path | None, typer.Option(help="The log's verifier keys, from somebody you trust.")] = None,
+    log: Annotated[
+        str | None, typer.Option(metavar="PATH_OR_URL", help="The published log, verified too; it must extend it.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
+) -> None:
+    """Check an export line by line; exit 0 verified, 1 mismatch, 2 bad input."""
+    try:
+        report = check_export(file, read_trust(vkey, policy), log)
+        if json is not None:
+            json.write_text(report_json(report))
+    except (ConsentError, OSError, UnicodeDecodeError) as error:
+        _stop(error)
+    for line in report.lines():
+        typer.echo(line)
+    sys.exit(VERIFIED if report.verified else MISMATCH)
 
 
 @witness.command("init")

@@ -104,11 +104,20 @@ def verify_subtree(
     """
     timestamp, raw = split_timestamp(signature, SIGNATURE_BYTES)
     message = subtree_message(cosigner=cosigner, timestamp=timestamp, origin=origin, size=size, root=root)
-    try:
-        MLDSA44PublicKey.from_public_bytes(public_key).verify(raw, message)
-    except (InvalidSignature, ValueError):
-        raise SignatureError("The ML-DSA-44 signature on a checkpoint does not fit its bytes.") from None
+    verify_message(public_key, message, raw, what="checkpoint")
     return timestamp
+
+
+def verify_message(public_key: bytes, message: bytes, signature: bytes, *, what: str) -> None:
+    """Check a signature over raw bytes.
+
+    Raises:
+        SignatureError: it does not fit; the sentence says of what.
+    """
+    try:
+        MLDSA44PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        raise SignatureError(f"The ML-DSA-44 signature on a {what} does not fit its bytes.") from None
 
 
 def _opaque(name: str) -> bytes:

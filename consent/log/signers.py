@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from consent.contract import SigningKey
 from consent.contract.signing import verify_bytes
 from consent.errors import LogError, SignatureError
-from consent.log.mldsa import MldsaKey
-from consent.log.note import ED25519, VerifierKey
+from consent.log.mldsa import MldsaKey, verify_message
+from consent.log.note import ED25519, MLDSA44, VerifierKey
 
 ROTATED = "log_key_rotated"
+LogKey = SigningKey | MldsaKey
 
 
 @dataclass(frozen=True)
@@ -23,25 +24,15 @@ class LogKeys:
 
     Attributes:
         signing: what signs the next head, newest first.
-        known: every key that may have signed the last head, retired ones included.
+        known: every Ed25519 key that may have signed the last head, retired ones included.
     """
 
-    signing: tuple[SigningKey | MldsaKey, ...]
+    signing: tuple[LogKey, ...]
     known: tuple[VerifierKey, ...]
 
 
 Signers = Callable[[], LogKeys]
 """Asked before every publication, so that a rotation and the end of an overlap take effect by themselves."""
-
-
-def hybrid(signers: Signers, key: MldsaKey) -> Signers:
-    """Have an ML-DSA-44 key sign beside whichever keys sign."""
-
-    def both() -> LogKeys:
-        keys = signers()
-        return LogKeys((*keys.signing, key), keys.known)
-
-    return both
 
 
 class _Fields(BaseModel):
@@ -66,7 +57,7 @@ class RotationStatement:
         until = self.overlap_until.isoformat()
         return f"confide/v1/log-key-rotation\n{self.old.encode()}\n{self.new.encode()}\n{until}\n".encode()
 
-    def payload(self, key: SigningKey) -> dict[str, Any]:
+    def payload(self, key: LogKey) -> dict[str, Any]:
         """Return the content of the log entry, signed by the old key."""
         return {
             "old": self.old.encode(),
@@ -93,12 +84,16 @@ class RotationStatement:
             signature = base64.b64decode(fields.signature, validate=True)
         except (ValidationError, ValueError):
             raise LogError("An entry is not a statement about the log's next key.") from None
-        if statement.old != trusted or trusted.algorithm != ED25519:
+        same_kind = statement.new.algorithm == trusted.algorithm and trusted.algorithm in (ED25519, MLDSA44)
+        if statement.old != trusted or not same_kind:
             raise SignatureError("The statement about the log's next key is not by the key that is trusted.")
-        verify_bytes(
-            public_key=base64.b64encode(trusted.public_key).decode(),
-            message=statement.message(),
-            signature=signature,
-            what="statement about the log's next key",
-        )
+        statement._verify(signature)
         return statement
+
+    def _verify(self, signature: bytes) -> None:
+        what = "statement about the log's next key"
+        if self.old.algorithm == MLDSA44:
+            verify_message(self.old.public_key, self.message(), signature, what=what)
+            return
+        public_key = base64.b64encode(self.old.public_key).decode()
+        verify_bytes(public_key=public_key, message=self.message(), signature=signature, what=what)

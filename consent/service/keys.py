@@ -2,13 +2,16 @@
 
 import secrets
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from consent.contract import SigningKey
 from consent.files import write_private
 from consent.keyfiles import KEY_BYTES, read_key_file
+from consent.log.mldsa import MldsaKey
 from consent.log.payloads import Vault, wrapping_key_id
+from consent.log.signers import LogKey
 
 SNAPSHOT_KEY = "snapshot.key"
 LOG_KEY = "log.key"
@@ -87,10 +90,30 @@ def read_payload_key(path: Path) -> bytes:
     return _read(path)
 
 
-def read_log_keys(folder: Path) -> dict[str, SigningKey]:
-    """Read every private key of the log, by the name of its file; raises as `Keyring.load` does."""
-    paths = [folder / LOG_KEY, *sorted(folder.glob("log.*.key"))]
-    return {path.name: SigningKey.from_private_bytes(_read(path)) for path in paths}
+class LogKeyKind(StrEnum):
+    """The kinds of keys that sign the log, by the beginning of their files' names."""
+
+    ED25519 = "log"
+    MLDSA44 = "log-mldsa"
+
+    @property
+    def file(self) -> str:
+        """The name of the current key's file."""
+        return f"{self.value}.key"
+
+    def generate(self) -> LogKey:
+        """Draw a new key from the operating system's CSPRNG."""
+        return SigningKey.generate() if self is LogKeyKind.ED25519 else MldsaKey.generate()
+
+    def load(self, raw: bytes) -> LogKey:
+        """Return the key in a file's bytes."""
+        return SigningKey.from_private_bytes(raw) if self is LogKeyKind.ED25519 else MldsaKey.from_seed(raw)
+
+
+def read_log_keys(folder: Path, kind: LogKeyKind) -> dict[str, LogKey]:
+    """Read every private key of one kind, by the name of its file; raises as `Keyring.load` does."""
+    paths = [folder / kind.file, *sorted(folder.glob(f"{kind.value}.*.key"))]
+    return {path.name: kind.load(_read(path)) for path in paths}
 
 
 def _version(path: Path) -> tuple[int, int] | None:

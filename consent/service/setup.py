@@ -15,7 +15,6 @@ from consent.log.payloads import RandomBytes
 from consent.log.publisher import CHECKPOINT, Publisher
 from consent.log.remote import LiveFolder
 from consent.log.scrubbing import scrub_database
-from consent.log.signers import Signers, hybrid
 from consent.log.standstill import publishing_alone
 from consent.log.store import create_head, read_head
 from consent.log.witnessed import WITNESSED, WitnessedSizes
@@ -112,9 +111,9 @@ def _start_publisher(settings: ConsentSettings, database: Database, clock: Clock
         SetupError: too few witnesses can be asked, and what they cosigned is not on record either.
     """
     origin, folder = settings.log_origin, settings.log_dir
-    signers: Signers = LogSigners(database=database, folder=settings.data_dir, origin=origin, clock=clock)
-    if settings.log_mldsa:
-        signers = hybrid(signers, MldsaKey.load(settings.data_dir / MLDSA_KEY))
+    signers = LogSigners(
+        database=database, folder=settings.data_dir, origin=origin, clock=clock, mldsa=settings.log_mldsa
+    )
     witnessing = _witnessing(settings)
     with database.reading() as session:
         witnessing.require_newest(origin, read_head(session).size)
