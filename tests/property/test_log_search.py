@@ -89,7 +89,12 @@ def pages(work: Workplace, query: LogQuery) -> list[LogPage]:
     return found
 
 
-TIMES = st.none() | st.integers(-70, 30_000).map(lambda seconds: START + timedelta(seconds=seconds))
+TIMES = st.none() | st.tuples(st.integers(0, 40), st.sampled_from((-61, -60, -1, 0, 1, 60, 61)))
+"""Seconds after an entry, which is told by a number."""
+
+
+def time_of(wanted: tuple[int, int] | None, written: list[Written]) -> datetime | None:
+    return wanted and written[wanted[0] % len(written)].at + timedelta(seconds=wanted[1])
 
 
 @given(
@@ -107,21 +112,23 @@ def test_all_pages_together_are_what_a_filter_gives(
     drawn: list[tuple[int, str, int | None]],
     gone: set[int],
     kind: str | None,
-    since: datetime | None,
-    until: datetime | None,
+    since: tuple[int, int] | None,
+    until: tuple[int, int] | None,
     limit: int,
 ) -> None:
     with service() as work, pytest.MonkeyPatch.context() as patch:
         patch.setattr(searching, "CANDIDATES", 3)
-        left = forget(work, write(work, drawn), gone)
+        written = write(work, drawn)
+        first, last = time_of(since, written), time_of(until, written)
+        left = forget(work, written, gone)
         wanted = [
             one.index
             for one in left
             if (kind is None or one.kind == kind)
-            and (since is None or one.at >= since)
-            and (until is None or one.at < until)
+            and (first is None or one.at >= first)
+            and (last is None or one.at < last)
         ]
-        found = pages(work, LogQuery(kind=kind, since=since, until=until, limit=limit))
+        found = pages(work, LogQuery(kind=kind, since=first, until=last, limit=limit))
     assert [hit.log_index for page in found for hit in page.entries] == wanted
 
 
