@@ -1,8 +1,7 @@
 """The database as the service uses it: short reads, and one writer transaction at a time on SQLite."""
 
-import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from consent.errors import SetupError
+from consent.store.group import GroupCommit
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 30_000
@@ -29,8 +29,8 @@ WRITES = {"sqlite_begin": "IMMEDIATE"}
 class Database:
     """Sessions over SQLite or PostgreSQL.
 
-    On SQLite a writer takes the write lock at BEGIN, so that it never has to upgrade a read; writers of one
-    process queue on a lock of their own rather than on SQLite's busy timer.
+    On SQLite a writer takes the write lock at BEGIN, so that it never has to upgrade a read. Writers of one
+    process queue here rather than on the database's own locks, and share commits while they do.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -39,7 +39,7 @@ class Database:
         self._snapshots = engine if sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
         self._kept: Connection | None = None
         self._writing = engine.execution_options(**WRITES)
-        self._writers: AbstractContextManager[Any] = threading.Lock() if sqlite else nullcontext()
+        self._writers = GroupCommit(connect=self._writer, give_back=self._after_writing)
 
     @classmethod
     def connect(cls, url: str) -> Self:
@@ -60,7 +60,7 @@ class Database:
         Raises:
             SetupError: there is something to seal and no vault.
         """
-        with self._writers, self._writing.begin() as connection:
+        with self._writers.alone(), self._writing.begin() as connection:
             config = _alembic_config()
             config.attributes.update(connection=connection, vault=vault)
             command.upgrade(config, "head")
@@ -88,21 +88,23 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """Give a session that is committed once at the end, or rolled back whole."""
-        with (
-            self._writers,
-            Session(self._writer(), autoflush=False, expire_on_commit=False) as session,
-            session.begin(),
-        ):
+        """Give a session that is committed once at the end, or rolled back whole.
+
+        Raises:
+            UnavailableError: the commit that it shared with others failed; nothing was recorded.
+        """
+        with self._writers.writing() as session:
             yield session
 
-    def _writer(self) -> Engine | Connection:
-        """Return where to write: on SQLite the one connection that is kept for it, under its lock."""
-        if self.engine.dialect.name != "sqlite":
-            return self._writing
+    def _writer(self) -> Connection:
+        """Return where to write: on SQLite one connection is kept for it."""
         if self._kept is None or self._kept.closed:
             self._kept = self._writing.connect()
         return self._kept
+
+    def _after_writing(self, connection: Connection) -> None:
+        if self.engine.dialect.name != "sqlite" or connection.invalidated:
+            connection.close()
 
     def scrub(self, *, limit: int | None = SCRUB_AT_ONCE_BYTES) -> bool:
         """Rewrite what deleted rows lay in, so that no byte of them is left in files; False to try later.
@@ -123,7 +125,7 @@ class Database:
 
     def _scrub_sqlite(self, limit: int | None) -> bool:
         with (
-            self._writers,
+            self._writers.alone(),
             closing(self.engine.raw_connection()) as connection,
             closing(connection.cursor()) as cursor,
         ):
