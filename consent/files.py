@@ -1,8 +1,10 @@
 """Writing files so that a reader, or a crash, sees the old bytes or the new ones and nothing between."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -43,3 +45,19 @@ def write_private(path: Path, content: bytes) -> None:
         path.hardlink_to(temporary)
     finally:
         temporary.unlink()
+
+
+@contextmanager
+def replacing_privately(path: Path) -> Iterator[BinaryIO]:
+    """Give a stream that becomes `path`, for its owner alone, when the block ends well; else nothing changes."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -11,12 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from consent.errors import LogError, SetupError
+from consent.files import replacing_privately
 from consent.log.commitments import parse_opening
 from consent.log.note import Note
 from consent.log.openings import SEGMENT_ENTRIES, segment_path
 from consent.log.proof import TileTree
 from consent.log.publisher import CHECKPOINT
 from consent.log.remote import FolderSource, Source
+
+
+def write_export(folder: Path, out: Path) -> int:
+    """Write an export whole or not at all, for its owner alone; return how many entries it holds.
+
+    Raises:
+        OSError: the file can not be written.
+        ConsentError: as `export` says.
+    """
+    count = -1
+    with replacing_privately(out) as stream:
+        for line in export(folder):
+            stream.write(line.encode())
+            count += 1
+    return count
 
 
 def export(folder: Path) -> Iterator[str]:

@@ -7,7 +7,7 @@ extends an earlier checkpoint. What can not be shown without an outside key: who
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from consent.errors import ConsentError, NoteFormatError, SetupError
 from consent.log.contents import Contents
@@ -18,6 +18,13 @@ from consent.log.remote import FolderSource, LiveFolder, Source, open_source
 from consent.log.report import Report
 
 ATTEMPTS = 3
+
+
+class Kept(NamedTuple):
+    """A checkpoint that was kept from earlier, by the name under which findings tell of it."""
+
+    name: str
+    note: bytes
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ def verify_folder(
     return verify_place(str(folder), trust=read_trust(vkey, policy), since=since)
 
 
-def verify_place(place: str, *, trust: Trust, since: Path | None = None) -> Report:
+def verify_place(place: str, *, trust: Trust, since: Path | Kept | None = None) -> Report:
     """Verify a published log in a folder or at a URL; arguments and errors as `verify_log`.
 
     A log that grows, or loses openings to an erasure, while its files are read is begun again, at most twice.
@@ -131,24 +138,26 @@ def _present_note(source: Source) -> bytes | None:
     return live.read(CHECKPOINT)
 
 
-def verify_log(source: Source, *, trust: Trust, since: Path | None = None) -> Report:
+def verify_log(source: Source, *, trust: Trust, since: Path | Kept | None = None) -> Report:
     """Verify a published log.
 
     Args:
         source: what the publisher wrote, or a copy of it.
         trust: whose signatures count; where it names no log, `vkey` inside or beside a folder is used.
-        since: file with a checkpoint of the same log that was kept from earlier.
+        since: a checkpoint of the same log that was kept from earlier, or the file with it.
 
     Raises:
         SetupError: there is no verifier key, or no such file.
         UnavailableError: a server does not answer as it should.
     """
-    require_file(since)
+    if isinstance(since, Path):
+        require_file(since)
+        since = Kept(str(since), since.read_bytes())
     return _Verification(source, trust=trust, since=since).run()
 
 
 class _Verification:
-    def __init__(self, source: Source, *, trust: Trust, since: Path | None) -> None:
+    def __init__(self, source: Source, *, trust: Trust, since: Kept | None) -> None:
         self._source = source
         self._trust = trust
         self._since = since
@@ -210,13 +219,13 @@ class _Verification:
     def _read_since(self, checkpoint: Checkpoint) -> Checkpoint | None:
         if self._since is None:
             return None
-        opened = self._open(self._since.read_bytes(), str(self._since), self._trust.without_quorum())
+        opened = self._open(self._since.note, self._since.name, self._trust.without_quorum())
         if opened is None:
             return None
         earlier = opened[0]
         self._report.since = earlier.size
         if earlier.origin != checkpoint.origin:
-            self._report.add("history", str(self._since), "it is a checkpoint of another log")
+            self._report.add("history", self._since.name, "it is a checkpoint of another log")
             return None
         if earlier.size > checkpoint.size:
             why = f"the log was rolled back: it had {earlier.size} entries and has {checkpoint.size}"
