@@ -6,9 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from shutil import rmtree
+from shutil import copytree, ignore_patterns, rmtree
 from tempfile import mkdtemp
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -58,6 +59,7 @@ class Histories(RuleBasedStateMachine):
         self.acknowledged: dict[int, str] = {}
         self.erased: set[int] = set()
         self.batches = 0
+        self.copies = 0
         self.work = self._open()
         with self.work.writing() as unit:
             key = SigningKey.generate().public_key
@@ -67,6 +69,20 @@ class Histories(RuleBasedStateMachine):
     def _open(self) -> Workplace:
         work: Workplace = create_app(self.settings, clock=lambda: self.now).state.workplace
         return work
+
+    def _copy(self) -> Path:
+        """Copy the files as they lie now; the shared memory beside the database does not outlive a crash."""
+        self.copies += 1
+        copy = self.folder / f"copy-{self.copies}"
+        copytree(self.settings.data_dir, copy, ignore=ignore_patterns("*-shm"))
+        return copy
+
+    def _reopen(self, copy: Path) -> None:
+        """Go on with a copy, as after a crash at the moment when it was made."""
+        self.work.database.close()
+        rmtree(self.settings.data_dir)
+        self.settings = ConsentSettings(data_dir=copy, publish_interval=0)
+        self.work = self._open()
 
     def _batch(self, subjects: list[str]) -> ChoiceBatch:
         self.batches += 1
@@ -115,6 +131,43 @@ class Histories(RuleBasedStateMachine):
             else:
                 erase(unit, SubjectRequest(brand="acme", subject=subject))
             raise CrashError
+
+    @rule(subject=st.sampled_from(SUBJECTS), part=st.floats(0, 1, exclude_max=True))
+    def crash_in_a_commit(self, subject: str, part: float) -> None:
+        """The database's write-ahead log ends within the transaction, which was not acknowledged."""
+        log = self.settings.data_dir / "consent.db-wal"
+        copy, before = self._copy(), log.read_bytes()
+        with self.work.database.writing() as session:
+            record(self.work._unit(session), self.caller, self._batch([subject]))
+        written = log.read_bytes()[len(before) :]
+        (copy / log.name).write_bytes(before + written[: int(part * len(written))])
+        self._reopen(copy)
+
+    @rule(
+        what=st.sampled_from(["append", "erase", "rotate"]),
+        subject=st.sampled_from(SUBJECTS),
+        moment=st.integers(0, 12),
+    )
+    def crash_while_files_are_written(self, what: str, subject: str, moment: int) -> None:
+        """Something is committed and then published, and the process ends where a file is made durable."""
+        copies: list[Path] = []
+        moments = iter(range(moment))
+
+        def sync(_: int) -> None:
+            if next(moments, None) is None and not copies:
+                copies.append(self._copy())
+
+        self.append([subject], published=False)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("os.fsync", sync)
+            if what == "append":
+                self.append([subject], published=True)
+            elif what == "erase":
+                self.erase(subject, known=False, scrubbed=True)
+            else:
+                self.rotate(days=1)
+        if copies:
+            self._reopen(copies[0])
 
     @rule()
     def restart(self) -> None:
