@@ -72,6 +72,14 @@ def granted(text: str) -> set[str]:
     return {name for name, is_granted in granted_purposes(value, MAPPING).items() if is_granted}
 
 
+def gpp_or_nothing(text: str) -> GppString:
+    """The text's sections; none where it is refused."""
+    try:
+        return decode_gpp_string(text)
+    except ConsentStringError:
+        return GppString()
+
+
 def flipped(text: str, bit: int) -> str:
     """The text with one bit of its base64url flipped; a dot stays where it is."""
     index, place = divmod(bit, 6)
@@ -167,6 +175,22 @@ def test_any_flipped_bit_is_a_string_or_the_one_error(value: TcString, data: st.
     except ConsentStringError:
         return
     assert decode_tc_string(again) == decode_tc_string(damaged)
+
+
+@given(gpp_strings(), tc_strings(highest=120).map(usable), st.data())
+@settings(deadline=None)
+def test_a_damaged_gpp_string_is_a_string_or_the_one_error(
+    value: GppString, tcf_eu: TcString, data: st.DataObject
+) -> None:
+    """Cut anywhere, it grants nothing new; with any bit flipped it can still be written again, or is refused."""
+    text = encode_gpp_string(replace(value, tcf_eu=tcf_eu))
+    cut = data.draw(st.integers(0, len(text) - 1))
+    before = granted_purposes(tcf_eu, MAPPING)
+    for damaged in (text[:cut], text[cut:], text[:cut] + text[cut + 1 :]):
+        after = granted_purposes(gpp_or_nothing(damaged).tcf_eu, MAPPING)
+        assert all(before[name] for name, is_granted in after.items() if is_granted)
+    read = gpp_or_nothing(flipped(text, data.draw(st.integers(0, 6 * len(text) - 1))))
+    assert decode_gpp_string(encode_gpp_string(read)) == read
 
 
 @given(tc_strings(highest=120).map(usable), st.sampled_from(NAMES))
