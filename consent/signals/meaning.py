@@ -23,14 +23,7 @@ def granted_purposes(tc: TcString | None, mapping: TcfMapping) -> dict[str, bool
     vendor was disclosed and has the customer's consent, and so has every TCF purpose that is needed, without a
     publisher restriction that takes it back.
     """
-    usable = (
-        tc is not None
-        and tc.cmp_id in mapping.cmps
-        and tc.policy_version in mapping.policy_versions
-        and mapping.vendor in tc.disclosed_vendors
-        and mapping.vendor in tc.vendors_consent
-    )
-    if tc is None or not usable:
+    if tc is None or not _counts(tc, mapping):
         return dict.fromkeys(mapping.purposes, False)
     return {
         name: all(_consented(tc, mapping.vendor, purpose) for purpose in needed)
@@ -58,6 +51,15 @@ def conflicting_grants(
 ) -> frozenset[str]:
     """Return the granted purposes that these opt-outs end: the conflicts to record and to show to the customer."""
     return ended_purposes(found, mapping) & frozenset(granted)
+
+
+def _counts(tc: TcString, mapping: TcfMapping) -> bool:
+    return (
+        tc.cmp_id in mapping.cmps
+        and tc.policy_version in mapping.policy_versions
+        and mapping.vendor in tc.disclosed_vendors
+        and mapping.vendor in tc.vendors_consent
+    )
 
 
 def _consented(tc: TcString, vendor: int, purpose: int) -> bool:

@@ -1,7 +1,6 @@
 """The IAB's own libraries in one Node process, installed from the npm registry into a folder of their own."""
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -37,9 +36,9 @@ def install(folder: Path) -> Path:
         pytest.skip("Node and npm are missing: the IAB's libraries run on them")
     for name in ("package.json", "package-lock.json"):
         shutil.copy(SOURCE / name, folder / name)
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
     try:
-        subprocess.run(command, cwd=folder, env=dict(os.environ), check=True, capture_output=True, timeout=180)
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=180)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         pytest.skip("the npm registry does not serve @iabtcf/core 1.5.6 and @iabgpp/cmpapi 3.2.0")
     return folder

@@ -72,6 +72,7 @@ MALFORMED = {
     "digits that are not ASCII": f"{CORE[:-1]}\u0661.{DISCLOSED}",
     "version 1": f"B{CORE[1:]}.{DISCLOSED}",
     "version 3": f"D{CORE[1:]}.{DISCLOSED}",
+    "a language of no letters": f"{CORE[:18]}_{CORE[19:]}.{DISCLOSED}",
     "no disclosed vendors": CORE,
     "only the publisher besides": f"{CORE}.{PUBLISHER}",
     "disclosed vendors twice": f"{CORE}.{DISCLOSED}.{DISCLOSED}",
