@@ -13,7 +13,7 @@ from witness_town import Town
 
 from consent.contract import SigningKey
 from consent.errors import LogInconsistentError, SetupError
-from consent.log.note import Note, parse_keys, sign_checkpoint
+from consent.log.note import COSIGNATURE, Note, parse_keys, sign_checkpoint, verifier_key
 from consent.log.witnessed import WITNESSED, WitnessedSizes
 from consent.log.witnessing import Witnessing
 from consent.service import initialise, setup
@@ -160,12 +160,10 @@ def test_nobody_else_can_stop_the_start(place: Place) -> None:
 
 
 def test_two_processes_never_lower_the_record(tmp_path: Path) -> None:
-    town = Town(tmp_path, 1)
-    (witness,) = (one.key for one in town.addresses)
+    witness = verifier_key("w.example", SigningKey.generate(), COSIGNATURE)
     first, second = WitnessedSizes(tmp_path / "sizes"), WitnessedSizes(tmp_path / "sizes")
     first.learn(witness, 9)
     first.save()
     second.learn(witness, 5)
     second.save()
     assert WitnessedSizes(tmp_path / "sizes").of(witness) == 9
-    town.transports[0].close()
