@@ -54,7 +54,8 @@ class Base(DeclarativeBase):
     )
 
 
-def _log_index(*, primary_key: bool = False) -> Mapped[int]:
+def log_index(*, primary_key: bool = False) -> Mapped[int]:
+    """The entry that tells of a row."""
     return mapped_column(
         BigInteger, ForeignKey("log_entries.log_index"), primary_key=primary_key, autoincrement=False
     )
@@ -118,7 +119,7 @@ class LogKeyRow(Base):
     public_key: Mapped[str] = mapped_column(String(44), primary_key=True)
     retires_at: Mapped[datetime | None] = mapped_column(UtcTime)
     """When it signs no more; empty for the current key."""
-    log_index: Mapped[int] = _log_index()
+    log_index: Mapped[int] = log_index()
     """The rotation that named it last."""
 
 
@@ -132,7 +133,7 @@ class PrincipalRow(Base):
     name: Mapped[str] = mapped_column(NAME)
     token_hash: Mapped[str] = mapped_column(DIGEST, unique=True)
     public_key: Mapped[str | None] = mapped_column(String(44))
-    log_index: Mapped[int] = _log_index()
+    log_index: Mapped[int] = log_index()
 
 
 class PurposeRow(Base):
@@ -141,7 +142,7 @@ class PurposeRow(Base):
     __tablename__ = "purposes"
     purpose: Mapped[str] = mapped_column(NAME, primary_key=True)
     body: Mapped[bytes] = mapped_column(LargeBinary)
-    log_index: Mapped[int] = _log_index()
+    log_index: Mapped[int] = log_index()
 
 
 class NoticeRow(Base):
@@ -152,7 +153,9 @@ class NoticeRow(Base):
     purpose: Mapped[str] = mapped_column(ForeignKey("purposes.purpose"), primary_key=True)
     language: Mapped[str] = mapped_column(String(5))
     text: Mapped[str] = mapped_column(Text)
-    log_index: Mapped[int] = _log_index()
+    replaced_by: Mapped[str | None] = mapped_column(DIGEST)
+    """The notice whose text says something else: grants under this one hold no longer."""
+    log_index: Mapped[int] = log_index()
 
 
 class ChoiceRow(Base):
@@ -160,7 +163,7 @@ class ChoiceRow(Base):
 
     __tablename__ = "choices"
     __table_args__ = (Index(None, "brand", "subject"),)
-    log_index: Mapped[int] = _log_index(primary_key=True)
+    log_index: Mapped[int] = log_index(primary_key=True)
     brand: Mapped[str] = mapped_column(NAME)
     subject: Mapped[str] = mapped_column(DIGEST)
     kind: Mapped[str] = mapped_column(String(8))
@@ -168,6 +171,9 @@ class ChoiceRow(Base):
     act: Mapped[str] = mapped_column(String(8))
     notice: Mapped[str | None] = mapped_column(DIGEST)
     method: Mapped[str] = mapped_column(String(8))
+    collection_point: Mapped[str | None] = mapped_column(NAME)
+    guardian: Mapped[str | None] = mapped_column(DIGEST)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
     claimed_at: Mapped[datetime | None] = mapped_column(UtcTime)
     recorded_at: Mapped[datetime] = mapped_column(UtcTime)
 
@@ -182,8 +188,10 @@ class StateRow(Base):
     scope: Mapped[str] = mapped_column(NAME, primary_key=True)
     subject: Mapped[str] = mapped_column(DIGEST, primary_key=True)
     act: Mapped[str] = mapped_column(String(8))
+    notice: Mapped[str | None] = mapped_column(DIGEST)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
     decided_at: Mapped[datetime] = mapped_column(UtcTime)
-    log_index: Mapped[int] = _log_index()
+    log_index: Mapped[int] = log_index()
 
 
 class CohortRow(Base):
@@ -193,6 +201,8 @@ class CohortRow(Base):
     brand: Mapped[str] = mapped_column(NAME, primary_key=True)
     purpose: Mapped[str] = mapped_column(ForeignKey("purposes.purpose"), primary_key=True)
     changed_index: Mapped[int] = mapped_column(BigInteger)
+    rebuilt_index: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """When it last changed by something that the choices since do not tell: an erasure, a merge, a new notice."""
 
 
 class SnapshotRow(Base):
@@ -208,7 +218,7 @@ class SnapshotRow(Base):
     log_size: Mapped[int] = mapped_column(BigInteger)
     not_after: Mapped[datetime] = mapped_column(UtcTime)
     body: Mapped[bytes] = mapped_column(LargeBinary)
-    log_index: Mapped[int] = _log_index()
+    log_index: Mapped[int] = log_index()
 
 
 class TaskRow(Base):
@@ -218,7 +228,7 @@ class TaskRow(Base):
     digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
     purpose: Mapped[str] = mapped_column(ForeignKey("purposes.purpose"))
     body: Mapped[bytes] = mapped_column(LargeBinary)
-    log_index: Mapped[int] = _log_index()
+    log_index: Mapped[int] = log_index()
 
 
 class ApprovalRow(Base):
@@ -227,7 +237,7 @@ class ApprovalRow(Base):
     __tablename__ = "approvals"
     task: Mapped[str] = mapped_column(ForeignKey("tasks.digest"), primary_key=True)
     brand: Mapped[str] = mapped_column(NAME, primary_key=True)
-    log_index: Mapped[int] = _log_index()
+    log_index: Mapped[int] = log_index()
 
 
 class CeilingRow(Base):
@@ -238,7 +248,7 @@ class CeilingRow(Base):
     purpose: Mapped[str] = mapped_column(ForeignKey("purposes.purpose"), primary_key=True)
     epsilon: Mapped[float] = mapped_column()
     delta: Mapped[float] = mapped_column()
-    log_index: Mapped[int] = _log_index()
+    log_index: Mapped[int] = log_index()
 
 
 class RoundRow(Base):
@@ -254,7 +264,7 @@ class RoundRow(Base):
     task: Mapped[str] = mapped_column(ForeignKey("tasks.digest"))
     coordinator: Mapped[str] = mapped_column(NAME)
     body: Mapped[bytes] = mapped_column(LargeBinary)
-    log_index: Mapped[int] = _log_index()
+    log_index: Mapped[int] = log_index()
 
 
 class RoundSnapshotRow(Base):
@@ -281,7 +291,7 @@ class SpendRow(Base):
     committed: Mapped[bool] = mapped_column(Boolean(create_constraint=False))
     manifest: Mapped[str | None] = mapped_column(ForeignKey("rounds.digest"))
     """The attempt that the brand attested, once released."""
-    log_index: Mapped[int] = _log_index()
+    log_index: Mapped[int] = log_index()
 
 
 class ReleaseRow(Base):
@@ -294,7 +304,7 @@ class ReleaseRow(Base):
     model_after: Mapped[str] = mapped_column(DIGEST)
     coordinator: Mapped[str] = mapped_column(NAME)
     body: Mapped[bytes] = mapped_column(LargeBinary)
-    log_index: Mapped[int] = _log_index()
+    log_index: Mapped[int] = log_index()
 
 
 class IdempotencyRow(Base):
