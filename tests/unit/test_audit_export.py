@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 
 from consent.commands import audit
 from consent.contract import Act, SigningKey
+from consent.log import export as export_module
 from consent.log import verify as verify_module
 from consent.log.erasures import erased_by
 from consent.log.note import verifier_key
-from consent.log.remote import Source, open_source
+from consent.log.remote import FolderSource, Source, open_source
 from consent.log.verify import verify_folder
 
 ANN, BOB = secrets.token_hex(32), secrets.token_hex(32)
@@ -214,6 +215,26 @@ def test_an_export_that_fails_leaves_no_file_and_not_the_old_one_changed(tmp_pat
     out.write_text("earlier")
     assert run("export", folder, "--out", out)[0] == 2
     assert [(path.name, path.read_text()) for path in out.parent.iterdir()] == [(out.name, "earlier")]
+
+
+def test_an_erasure_while_a_log_is_exported_makes_no_export_that_looks_changed(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The openings are rewritten after the head was read, and before they are."""
+
+    def open_and_erase(folder: Path) -> FolderSource:
+        source = FolderSource(folder)
+        del vars(source)["_changing"]["openings/000000.ndjson"]
+        world.officer.erase("acme", ANN)
+        return source
+
+    out = tmp_path / "export.ndjson"
+    with monkeypatch.context() as patch:
+        patch.setattr(export_module, "FolderSource", open_and_erase)
+        code, output = run("export", world.settings.log_dir, "--out", out)
+    assert (code, "export it again" in output, out.exists()) == (2, True, False)
+    assert run("export", world.settings.log_dir, "--out", out)[0] == 0
+    assert check(world, out)[0] == 0
 
 
 def test_more_erased_lines_in_a_folder_than_erasures_account_for_are_a_finding(world: Any, tmp_path: Path) -> None:
