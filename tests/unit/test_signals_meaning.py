@@ -226,3 +226,9 @@ def test_an_exported_usnat_section_says_what_does_not_apply() -> None:
     assert (section.sale_opt_out_notice, section.sale_opt_out) == (1, 1)
     assert (section.sharing_opt_out_notice, section.sharing_opt_out) == (0, 0)
     assert us_national_of(set(), OPT_OUTS, gpc=False).sale_opt_out == 2
+
+
+def test_an_exported_signal_is_an_answer_too() -> None:
+    """Readers that know nothing of the GPC sub-section find the opt-outs that apply."""
+    section = us_national_of(set(), OptOutMapping(purposes={"ads": (OptOut.SALE,)}), gpc=True)
+    assert (section.gpc, section.sale_opt_out, section.sharing_opt_out) == (True, 1, 0)

@@ -131,7 +131,7 @@ MALFORMED_GPP = {
     "a section of other characters": f"{HEADER}~1 NN~{NATIONAL}",
     "a header that never ends": f"DBAB{'A' * 8}~{USP}",
     "a range of thousands": f"{bits('000011', '000001', '000000000001', '1', '11', '0000000000000000011')}~{USP}",
-    "a Fibonacci number beyond all sections": f"{bits('000011', '000001', '000000000001', '0', '0' * 30, '11')}~a",
+    "a section beyond all": f"{bits('000011', '000001', '000000000001', '0', '1', '0' * 30, '11')}~a",
     "usnat of version 3": f"{HEADER}~{USP}~D{NATIONAL[1:]}",
     "usnat of version 0": f"{HEADER}~{USP}~A{NATIONAL[1:]}",
     "usnat cut short": f"{HEADER}~{USP}~{NATIONAL.split('.')[0][:-1]}",
@@ -140,6 +140,7 @@ MALFORMED_GPP = {
     "usnat with another sub-section": f"{HEADER}~{USP}~{NATIONAL.split('.')[0]}.A",
     "usnat that does not say if it is covered": f"{HEADER}~{USP}~CAAAAAAAAAAA",
     "a TC string without disclosed vendors": f"DBABM~{CORE}",
+    "more than the longest": f"{HEADER}~{'1' * 32_768}~{NATIONAL}",
 }
 
 
@@ -195,7 +196,8 @@ def test_a_section_of_another_id_is_kept_as_it_came() -> None:
 
 
 @pytest.mark.parametrize(
-    "opaque", [((7, "a"),), ((6, "a"), (5, "b")), ((6, "a"), (6, "b")), ((6, ""),), ((0, "a"),)]
+    "opaque",
+    [((7, "a"),), ((6, "1" * 32_768),), ((6, "a"), (5, "b")), ((6, "a"), (6, "b")), ((6, ""),), ((0, "a"),)],
 )
 def test_sections_that_can_not_be_are_not_written(opaque: tuple[tuple[int, str], ...]) -> None:
     with pytest.raises(ConsentStringError):
