@@ -233,6 +233,19 @@ def test_an_opt_out_without_a_notice_still_counts(iab: IabProcess, notice: int) 
     assert opt_outs(decode_gpp_string(text)) == {OptOut.SALE}
 
 
+def test_the_published_example_is_refused_for_its_scope_alone(iab: IabProcess) -> None:
+    """The specification's sample, which the framework's issue 399 reports as refused by most but the IAB's decoder."""
+    text = (
+        "COvFyGBOvFyGBAbAAAENAPCAAOAAAAAAAAAAAEEUACCKAAA.IFoEUQQgAIQwgIwQABAEAAAAOIAACAIAAAAQAIAgEAACEAAAAAgAQBAA"
+        "AAAAAGBAAgAAAAAAAFAAECAAAgAAQARAEQAAAAAJAAIAAgAAAYQEAAAQmAgBC3ZAYzUw"
+    )
+    assert read_by_theirs(iab, text)["isServiceSpecific"] is False
+    with pytest.raises(ConsentStringError, match="global scope"):
+        decode_tc_string(text)
+    service_specific = f"{text[:23]}g{text[24:]}"
+    assert read_by_theirs(iab, service_specific) == as_theirs(decode_tc_string(service_specific))
+
+
 @pytest.mark.parametrize("text", ["DBABM", "DBACNY", "DBABjw"])
 def test_headers_of_the_specification(text: str) -> None:
     sections = {"DBABM": {2}, "DBACNY": {2, 6}, "DBABjw": {5, 6}}[text]
