@@ -234,7 +234,7 @@ def test_an_opt_out_without_a_notice_still_counts(iab: IabProcess, notice: int) 
 
 
 def test_the_published_example_is_refused_for_its_scope_alone(iab: IabProcess) -> None:
-    """The specification's sample, which the framework's issue 399 reports as refused by most but the IAB's decoder."""
+    """The specification's sample: most decoders but the IAB's refuse it, says issue 399 of the framework."""
     text = (
         "COvFyGBOvFyGBAbAAAENAPCAAOAAAAAAAAAAAEEUACCKAAA.IFoEUQQgAIQwgIwQABAEAAAAOIAACAIAAAAQAIAgEAACEAAAAAgAQBAA"
         "AAAAAGBAAgAAAAAAAFAAECAAAgAAQARAEQAAAAAJAAIAAgAAAYQEAAAQmAgBC3ZAYzUw"
