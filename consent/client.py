@@ -20,21 +20,25 @@ from consent.contract import (
     TaskSpec,
 )
 from consent.errors import ConsentError, UnavailableError
+from consent.problem import Problem
 from consent.searching import LogPage, LogQuery
 from consent.wire import (
     Approval,
     Budget,
     BudgetsView,
     ChoiceBatch,
+    Confirmation,
+    ConfirmationToken,
     CoverageView,
     DecisionBatch,
     Decisions,
     EnrolledToken,
     Enrolment,
     Erasure,
+    GuardianRecord,
+    Merge,
     Participation,
     ParticipationView,
-    Problem,
     PublishedNotice,
     PurposeCoverage,
     RecordedChoices,
@@ -93,6 +97,27 @@ class ConsentClient:
         """Record up to 5,000 choices together and return their log indices; brands."""
         body = ChoiceBatch(idempotency_key=idempotency_key, choices=tuple(choices))
         return self._read(RecordedChoices, self._post("/v1/choices", body)).log_indices
+
+    def ask_confirmation(self, choice: Choice) -> ConfirmationToken:
+        """Keep a grant until its customer confirms it with the token that is returned this once; brands."""
+        return self._read(ConfirmationToken, self._post("/v1/confirmations", choice))
+
+    def confirm(self, token: str) -> tuple[int, ...]:
+        """Record the grant that a token confirms and return its log index; brands."""
+        answer = self._post("/v1/confirmations/confirm", Confirmation(token=token))
+        return self._read(RecordedChoices, answer).log_indices
+
+    def merge(self, brand: str, subject: str, other: str) -> None:
+        """Make two pseudonyms one customer, for whom the strictest of both counts; brands."""
+        self._post("/v1/subjects/merge", Merge(brand=brand, subject=subject, other=other))
+
+    def unmerge(self, brand: str, subject: str, other: str) -> None:
+        """Undo a merge: each pseudonym counts for itself again; brands."""
+        self._post("/v1/subjects/unmerge", Merge(brand=brand, subject=subject, other=other))
+
+    def appoint_guardian(self, record: GuardianRecord) -> None:
+        """Record who answers for a customer, which withdraws what the customer granted before; brands."""
+        self._post("/v1/subjects/guardian", record)
 
     def current_snapshot(self, purpose: str) -> SnapshotView:
         """Return the caller's own sealed snapshot; brands.
@@ -186,10 +211,18 @@ class ConsentClient:
             raise UnavailableError(
                 f"The consent service answered {response.status_code} in a form that is not its own."
             ) from None
-        raise ERRORS.get(problem.error, ConsentError)(problem.detail)
+        raise _named(problem, response.headers.get("retry-after", ""))
 
     def _read(self, kind: type[Answer], content: bytes) -> Answer:
         try:
             return kind.model_validate_json(content)
         except ValidationError:
             raise UnavailableError("The consent service answered in a form that is not its own.") from None
+
+
+def _named(problem: Problem, retry_after: str) -> ConsentError:
+    """Return the error that a problem names, with the seconds to wait where it carries them."""
+    kind = ERRORS.get(problem.code, ConsentError)
+    if issubclass(kind, errors.BusyError | errors.RateLimitedError) and retry_after.isdecimal():
+        return kind(problem.detail, retry_after=int(retry_after))
+    return kind(problem.detail)

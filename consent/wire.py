@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from consent.contract import (
     Choice,
@@ -22,15 +22,24 @@ from consent.contract import (
 )
 
 MAX_BATCH = 5_000
+MAX_TOKEN_DAYS = 400
 
 
 class Role(StrEnum):
     """What a principal may do; everything else is refused."""
 
     OPERATOR = "operator"
+    """Enrols principals and declares purposes; trusted with who may call, and with no customer's data."""
     OFFICER = "officer"
+    AUDITOR = "auditor"
+    """Reads the log, runs and budgets, and changes nothing; no customer's entries are opened for them."""
     COORDINATOR = "coordinator"
     BRAND = "brand"
+    """A brand's agent, which signs; its name is the brand's."""
+    BRAND_ADMIN = "brand_admin"
+    """A person of one brand, or several: keys, webhooks, requests, coverage and budgets."""
+    SUBJECT = "subject"
+    """One customer of one brand, by a token that the brand had made; they are never enrolled."""
 
 
 class Enrolment(ContractModel):
@@ -39,12 +48,18 @@ class Enrolment(ContractModel):
     role: Role
     name: Name
     public_key: PublicKey | None = None
+    brand: Name | None = None
+    """Whose admin a brand admin is; every other role leaves it out."""
+    days: Annotated[int, Field(ge=1, le=MAX_TOKEN_DAYS)] = MAX_TOKEN_DAYS
+    """After so many days the token ends; enrolling again gives a new one."""
 
 
 class EnrolledToken(ContractModel):
     """The bearer token of a new principal, shown this once."""
 
     token: str
+    expires_at: AwareDatetime | None = None
+    """None for operators, whose token lies beside the service's keys."""
 
 
 class PublishedNotice(ContractModel):
@@ -66,6 +81,36 @@ class ChoiceBatch(ContractModel):
 
     idempotency_key: Annotated[str, Field(min_length=1, max_length=128)]
     choices: Annotated[tuple[Choice, ...], Field(min_length=1, max_length=MAX_BATCH)]
+
+
+class Merge(ContractModel):
+    """Two pseudonyms of one brand that are one customer."""
+
+    brand: Name
+    subject: Pseudonym
+    other: Pseudonym
+
+
+class GuardianRecord(ContractModel):
+    """Who answers for a customer, and until when; the customer's age is never told."""
+
+    brand: Name
+    subject: Pseudonym
+    guardian: Pseudonym
+    until: AwareDatetime
+
+
+class ConfirmationToken(ContractModel):
+    """What a customer confirms a grant with; shown this once."""
+
+    token: str
+    expires_at: AwareDatetime
+
+
+class Confirmation(ContractModel):
+    """The token that a customer brought back."""
+
+    token: Annotated[str, Field(min_length=16, max_length=128)]
 
 
 class RecordedChoices(ContractModel):

@@ -34,6 +34,14 @@ class Purpose(ContractModel):
     legal_basis: LegalBasis
     data_categories: Annotated[tuple[Name, ...], Field(min_length=1)]
     retention_days: Annotated[int, Field(ge=1)]
+    task_families: tuple[Name, ...] = ("propensity",)
+    """What may be learned under the purpose; a task of another family is not approved for it."""
+    special_category: bool = False
+    """Whether it uses data of Article 9 GDPR: a grant has to be explicit and about this purpose alone."""
+    consent_days: Annotated[int, Field(ge=1, le=3_650)] | None = None
+    """How long a grant holds; None while nothing changes."""
+    double_opt_in: bool = False
+    """Whether a grant counts only once the customer confirmed it."""
 
 
 class Notice(ContractModel):
@@ -42,6 +50,10 @@ class Notice(ContractModel):
     purpose: Name
     language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")]
     text: Annotated[str, Field(min_length=1, max_length=20_000)]
+    replaces: Digest | None = None
+    """The notice of the same purpose and language that is served no longer."""
+    material: bool = True
+    """Whether it says something else than the one it replaces: who agreed to that one has to be asked again."""
 
 
 class Act(StrEnum):
@@ -62,6 +74,14 @@ class Choice(ContractModel):
     notice: Digest | None = None
     """Hash of the notice served; a grant of a purpose must name it."""
     method: Literal["form", "app", "import", "support", "signal"] = "form"
+    collection_point: Name | None = None
+    """Where it was collected: a form, a till, an app."""
+    explicit: bool = False
+    """Whether the customer stated it for this purpose alone, as special categories demand."""
+    guardian: Pseudonym | None = None
+    """Who granted for a customer that has a guardian."""
+    expires_at: AwareDatetime | None = None
+    """When a grant ends, if earlier than its purpose says."""
     claimed_at: AwareDatetime | None = None
     """When the client says it happened: a claim; the service's own clock decides."""
 
@@ -81,6 +101,8 @@ class DecisionReason(StrEnum):
     GRANTED = "granted"
     NO_GRANT = "no_grant"
     WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+    NOTICE_CHANGED = "notice_changed"
     CHANNEL_NOT_ALLOWED = "channel_not_allowed"
     UNKNOWN_PURPOSE = "unknown_purpose"
 
@@ -91,4 +113,8 @@ class Decision(ContractModel):
     allowed: bool
     reason: DecisionReason
     log_index: int | None = None
-    """Index of the grant that allows it."""
+    """Index of the grant that allows it, or of the act that does not."""
+    notice: Digest | None = None
+    """The notice under which it was granted."""
+    log_size: int = 0
+    """Size of the log that the answer stands on."""

@@ -75,6 +75,8 @@ class TaskSpec(ContractModel):
     version: Literal[1] = 1
     task_id: Name
     purpose: Name
+    family: Name = "propensity"
+    """What kind of thing is learned; the purpose has to allow it."""
     features: Annotated[tuple[Feature, ...], Field(min_length=1, max_length=512)]
     label: Label
     privacy: PrivacyTarget

@@ -1,28 +1,23 @@
-"""Recording what customers chose: each act is kept and logged, and folded into what holds now."""
+"""Recording what customers chose: each act is kept and logged, and folded into what each said last."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
 from consent.contract import Act, Choice
-from consent.errors import ConflictError, InvalidRequestError, NotFoundError, UnknownNoticeError
+from consent.errors import ConflictError, NotFoundError
 from consent.log.payloads import Subject
-from consent.service.purposes import require_purposes
-from consent.service.standing import Standing, after, granted
+from consent.service.admissibility import check
+from consent.service.cohorts import changed
+from consent.service.guardianship import guardianships
+from consent.service.holding import CHANNEL, PURPOSE, Key, standings
+from consent.service.purposes import declared
+from consent.service.standing import Standing, after
 from consent.service.work import Caller, Unit
 from consent.store.bulk import insert_all, upsert_all
-from consent.store.schema import ChoiceRow, CohortRow, IdempotencyRow, NoticeRow, StateRow
+from consent.store.schema import ChoiceRow, IdempotencyRow, StateRow
 from consent.wire import ChoiceBatch, RecordedChoices
-
-PURPOSE = "purpose"
-CHANNEL = "channel"
-LOOKUP_CHUNK = 1_000
-
-Key = tuple[str, str, str]
-"""Kind, scope and subject."""
 
 
 def record(unit: Unit, caller: Caller, batch: ChoiceBatch) -> RecordedChoices:
@@ -30,9 +25,9 @@ def record(unit: Unit, caller: Caller, batch: ChoiceBatch) -> RecordedChoices:
 
     Raises:
         NotFoundError: a choice is another brand's.
-        InvalidRequestError: a choice names both a purpose and a channel, or neither.
+        InvalidRequestError: a choice is not one that may be recorded; see `consent.service.admissibility`.
         UnknownPurposeError: a purpose is not declared.
-        UnknownNoticeError: a grant of a purpose names no notice published for it.
+        UnknownNoticeError: a grant of a purpose names no notice that is served for it.
         ConflictError: the idempotency key was used for another batch.
     """
     request = hashlib.sha256(batch.model_dump_json().encode()).hexdigest()
@@ -42,11 +37,10 @@ def record(unit: Unit, caller: Caller, batch: ChoiceBatch) -> RecordedChoices:
         if seen.request != request:
             raise ConflictError("This idempotency key was used for another batch; take a new key.")
         return RecordedChoices.model_validate_json(seen.response)
-    _check(unit, caller, batch.choices)
-    subjects = [Subject(choice.brand, choice.subject) for choice in batch.choices]
-    indices = unit.log_all("choice_recorded", [_entry(choice) for choice in batch.choices], subjects=subjects)
-    _store(unit, batch.choices, indices)
-    _fold(unit, caller.name, batch.choices, indices)
+    if any(choice.brand != caller.name for choice in batch.choices):
+        raise NotFoundError("A choice is not one of this brand's customers; nothing was recorded.")
+    check(unit, caller.name, batch.choices)
+    indices = keep(unit, caller.name, batch.choices)
     answer = RecordedChoices(log_indices=tuple(indices))
     unit.session.add(
         IdempotencyRow(
@@ -61,49 +55,44 @@ def record(unit: Unit, caller: Caller, batch: ChoiceBatch) -> RecordedChoices:
     return answer
 
 
-def standings(session: Session, brand: str, subjects: Iterable[str]) -> dict[Key, Standing]:
-    """Return everything that holds for these customers of a brand."""
-    wanted = sorted(set(subjects))
-    found: dict[Key, Standing] = {}
-    for start in range(0, len(wanted), LOOKUP_CHUNK):
-        query = select(
-            StateRow.kind, StateRow.scope, StateRow.subject, StateRow.act, StateRow.decided_at, StateRow.log_index
-        ).where(StateRow.brand == brand, StateRow.subject.in_(wanted[start : start + LOOKUP_CHUNK]))
-        for kind, scope, subject, act, since, index in session.execute(query):
-            found[kind, scope, subject] = Standing(Act(act), since, index)
-    return found
-
-
-def _check(unit: Unit, caller: Caller, choices: Sequence[Choice]) -> None:
-    if any(choice.brand != caller.name for choice in choices):
-        raise NotFoundError("A choice is not one of this brand's customers; nothing was recorded.")
-    if any((choice.purpose is None) == (choice.channel is None) for choice in choices):
-        raise InvalidRequestError("A choice is about one purpose or about one channel, not both or neither.")
-    require_purposes(unit, {choice.purpose for choice in choices if choice.purpose is not None})
-    served = {(choice.notice, choice.purpose) for choice in choices if choice.purpose and choice.notice}
-    rows = unit.session.execute(
-        select(NoticeRow.digest, NoticeRow.purpose).where(NoticeRow.digest.in_({digest for digest, _ in served}))
-    )
-    published = {(digest, purpose) for digest, purpose in rows}
-    for choice in choices:
-        needs_notice = choice.purpose is not None and (choice.act is Act.GRANT or choice.notice is not None)
-        if needs_notice and (choice.notice, choice.purpose) not in published:
-            raise UnknownNoticeError(
-                "A grant must name a notice that was published for its purpose; publish the notice first."
-            )
+def keep(unit: Unit, brand: str, choices: Sequence[Choice]) -> range:
+    """Log choices that were found admissible, keep them, and fold them into what their customers said last."""
+    subjects = [Subject(choice.brand, choice.subject) for choice in choices]
+    indices = unit.log_all("choice_recorded", [_entry(choice) for choice in choices], subjects=subjects)
+    ends = _ends(unit, brand, choices)
+    _store(unit, choices, ends, indices)
+    _fold(unit, brand, choices, ends, indices)
+    return indices
 
 
 def _entry(choice: Choice) -> dict[str, Any]:
-    return choice.model_dump(mode="json", exclude_none=True)
+    left_out = None if choice.explicit else {"explicit"}
+    return choice.model_dump(mode="json", exclude_none=True, exclude=left_out)
+
+
+def _ends(unit: Unit, brand: str, choices: Sequence[Choice]) -> list[datetime | None]:
+    """Return when each grant ends by itself: with its claim, its purpose's term or its customer's guardianship."""
+    terms = {purpose.purpose: purpose.consent_days for purpose in declared(unit.session)}
+    families = guardianships(unit.session, brand, {choice.subject for choice in choices})
+    ends = []
+    for choice in choices:
+        limits = [choice.expires_at] if choice.expires_at else []
+        days = terms.get(choice.purpose or "")
+        if days is not None:
+            limits.append(unit.now + timedelta(days=days))
+        if choice.guardian is not None:
+            limits.append(families[choice.subject].until)
+        ends.append(min(limits) if limits and choice.act is Act.GRANT else None)
+    return ends
 
 
 def _kind_scope(choice: Choice) -> tuple[str, str]:
     return (CHANNEL, choice.channel.value) if choice.channel else (PURPOSE, str(choice.purpose))
 
 
-def _store(unit: Unit, choices: Sequence[Choice], indices: range) -> None:
+def _store(unit: Unit, choices: Sequence[Choice], ends: Sequence[datetime | None], indices: range) -> None:
     rows = []
-    for choice, index in zip(choices, indices, strict=True):
+    for choice, end, index in zip(choices, ends, indices, strict=True):
         kind, scope = _kind_scope(choice)
         rows.append(
             {
@@ -115,6 +104,9 @@ def _store(unit: Unit, choices: Sequence[Choice], indices: range) -> None:
                 "act": choice.act.value,
                 "notice": choice.notice,
                 "method": choice.method,
+                "collection_point": choice.collection_point,
+                "guardian": choice.guardian,
+                "expires_at": end,
                 "claimed_at": choice.claimed_at,
                 "recorded_at": unit.now,
             }
@@ -122,32 +114,37 @@ def _store(unit: Unit, choices: Sequence[Choice], indices: range) -> None:
     insert_all(unit.session, ChoiceRow, rows)
 
 
-def _fold(unit: Unit, brand: str, choices: Sequence[Choice], indices: range) -> None:
+def _fold(
+    unit: Unit, brand: str, choices: Sequence[Choice], ends: Sequence[datetime | None], indices: range
+) -> None:
     before = standings(unit.session, brand, (choice.subject for choice in choices))
     now: dict[Key, Standing] = {}
-    for choice, index in zip(choices, indices, strict=True):
+    for choice, end, index in zip(choices, ends, indices, strict=True):
         key = (*_kind_scope(choice), choice.subject)
-        now[key] = after(now.get(key, before.get(key)), choice.act, unit.now, index)
-    rows = [
-        {
-            "brand": brand,
-            "kind": kind,
-            "scope": scope,
-            "subject": subject,
-            "act": standing.act.value,
-            "decided_at": standing.since,
-            "log_index": standing.log_index,
-        }
-        for (kind, scope, subject), standing in sorted(now.items(), key=lambda item: item[0])
-    ]
-    upsert_all(unit.session, StateRow, rows)
-    changed = {
-        scope
-        for (kind, scope, subject), standing in now.items()
-        if kind == PURPOSE and standing.granted != granted(before.get((kind, scope, subject)))
+        said = Standing(choice.act, unit.now, index, choice.notice, end)
+        now[key] = after(now.get(key, before.get(key)), said)
+    upsert_all(unit.session, StateRow, [_state(brand, key, now[key]) for key in sorted(now)])
+    moved = {key[1] for key, standing in now.items() if key[0] == PURPOSE and _moves(before.get(key), standing)}
+    changed(unit.session, brand, moved, indices[-1])
+
+
+def _moves(before: Standing | None, standing: Standing) -> bool:
+    """Tell whether this may change who is in: also a grant that is renewed under a new notice or a new term."""
+    if before is None or not before.granted:
+        return standing.granted
+    return (standing.act, standing.notice, standing.expires_at) != (before.act, before.notice, before.expires_at)
+
+
+def _state(brand: str, key: Key, standing: Standing) -> dict[str, Any]:
+    kind, scope, subject = key
+    return {
+        "brand": brand,
+        "kind": kind,
+        "scope": scope,
+        "subject": subject,
+        "act": standing.act.value,
+        "notice": standing.notice,
+        "expires_at": standing.expires_at,
+        "decided_at": standing.since,
+        "log_index": standing.log_index,
     }
-    upsert_all(
-        unit.session,
-        CohortRow,
-        [{"brand": brand, "purpose": purpose, "changed_index": indices[-1]} for purpose in sorted(changed)],
-    )

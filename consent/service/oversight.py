@@ -8,7 +8,7 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from consent.contract import Act
-from consent.service.choices import PURPOSE
+from consent.service.holding import PURPOSE
 from consent.service.standing import Standing, after, granted
 from consent.store.schema import (
     ChoiceRow,
@@ -90,7 +90,7 @@ def _history(session: Session, brand: str, subject: str) -> History:
     held: dict[str, Standing] = {}
     history: dict[str, list[tuple[int, bool]]] = defaultdict(list)
     for purpose, act, at, index in session.execute(query):
-        held[purpose] = after(held.get(purpose), Act(act), at, index)
+        held[purpose] = after(held.get(purpose), Standing(Act(act), at, index))
         history[purpose].append((index, granted(held[purpose])))
     return history
 

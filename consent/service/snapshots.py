@@ -5,33 +5,18 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from consent.contract import Act, Signed, SnapshotHead
+from consent.contract import Signed, SnapshotHead
 from consent.errors import NotFoundError, StaleSnapshotError
 from consent.log.merkle import leaf_hash, root_hash
-from consent.service.choices import PURPOSE
+from consent.service import holding
 from consent.service.principals import brand_keys
 from consent.service.purposes import require_purposes
 from consent.service.work import Unit
-from consent.store.schema import CohortRow, SnapshotRow, StateRow
+from consent.store.schema import CohortRow, SnapshotRow
 from consent.wire import SnapshotView
 
 RENEWAL_SHARE = 0.25
 """A head with less than this share of its validity left is sealed anew."""
-
-
-def members_of(session: Session, brand: str, purpose: str) -> tuple[str, ...]:
-    """Return the sorted pseudonyms that hold a grant now."""
-    query = (
-        select(StateRow.subject)
-        .where(
-            StateRow.brand == brand,
-            StateRow.kind == PURPOSE,
-            StateRow.scope == purpose,
-            StateRow.act == Act.GRANT.value,
-        )
-        .order_by(StateRow.subject)
-    )
-    return tuple(sorted(session.scalars(query)))
 
 
 def members_root(members: Sequence[str]) -> str:
@@ -63,7 +48,8 @@ def _seal_one(unit: Unit, purpose: str, brand: str) -> Signed[SnapshotHead]:
     fresh_until = unit.now + RENEWAL_SHARE * unit.snapshot_validity
     if row is not None and row.not_after > fresh_until and not _changed_since(unit.session, row):
         return Signed[SnapshotHead].model_validate_json(row.body)
-    members = members_of(unit.session, brand, purpose)
+    not_after = unit.now + unit.snapshot_validity
+    members = holding.members(unit.session, brand, purpose, not_after)
     head = SnapshotHead(
         brand=brand,
         purpose=purpose,
@@ -71,7 +57,7 @@ def _seal_one(unit: Unit, purpose: str, brand: str) -> Signed[SnapshotHead]:
         size_class=size_class(len(members)),
         log_size=unit.log_size(),
         sealed_at=unit.now,
-        not_after=unit.now + unit.snapshot_validity,
+        not_after=not_after,
     )
     signed = Signed[SnapshotHead].seal(head, unit.keys.snapshots)
     index = unit.log("snapshot_sealed", {"head": head.model_dump(mode="json"), "digest": head.digest()})
@@ -93,7 +79,8 @@ def _seal_one(unit: Unit, purpose: str, brand: str) -> Signed[SnapshotHead]:
 
 def current(unit: Unit, brand: str, purpose: str) -> SnapshotView:
     """Return a brand's own snapshot with its members; raises as `current_head` does."""
-    return SnapshotView(head=current_head(unit, brand, purpose), members=members_of(unit.session, brand, purpose))
+    head = current_head(unit, brand, purpose)
+    return SnapshotView(head=head, members=holding.members(unit.session, brand, purpose, head.body.not_after))
 
 
 def current_head(unit: Unit, brand: str, purpose: str) -> Signed[SnapshotHead]:

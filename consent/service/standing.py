@@ -17,22 +17,26 @@ class Standing:
     act: Act
     since: datetime
     log_index: int
+    notice: str | None = None
+    """Hash of the notice that a grant of a purpose names."""
+    expires_at: datetime | None = None
+    """When a grant ends by itself."""
 
     @property
     def granted(self) -> bool:
-        """Whether use is allowed."""
+        """Whether it is a yes; whether that yes still holds is `consent.service.holding`'s to say."""
         return self.act is Act.GRANT
 
 
-def after(previous: Standing | None, act: Act, at: datetime, log_index: int) -> Standing:
-    """Return what holds once `act` was recorded at `at` under `log_index`."""
+def after(previous: Standing | None, new: Standing) -> Standing:
+    """Return what holds once `new` was recorded, at the time `new.since`."""
     if previous is None:
-        return Standing(act, at, log_index)
-    if act is Act.GRANT and not previous.granted and at <= previous.since:
+        return new
+    if new.granted and not previous.granted and new.since <= previous.since:
         return previous
-    return Standing(act, max(at, previous.since), log_index)
+    return Standing(new.act, max(new.since, previous.since), new.log_index, new.notice, new.expires_at)
 
 
 def granted(standing: Standing | None) -> bool:
-    """Tell whether use is allowed; unknown is no."""
+    """Tell whether there is a yes; unknown is no."""
     return standing is not None and standing.granted

@@ -3,7 +3,7 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from consent.errors import NotFoundError
+from consent.errors import NotFoundError, TaskNotApprovedError
 from consent.service.principals import brand_keys
 from consent.service.purposes import require_purposes
 from consent.service.work import Unit
@@ -17,10 +17,13 @@ def approve(unit: Unit, approval: Approval) -> None:
 
     Raises:
         UnknownPurposeError: the task's purpose is not declared.
+        TaskNotApprovedError: the purpose allows no tasks of this family.
         NotFoundError: a brand is not enrolled.
     """
     task = approval.task
-    require_purposes(unit, {task.purpose})
+    (purpose,) = require_purposes(unit, {task.purpose})
+    if task.family not in purpose.task_families:
+        raise TaskNotApprovedError("The purpose does not allow tasks of this family; declare one that does.")
     unit.lock()
     if set(approval.brands) - set(brand_keys(unit.session, approval.brands)):
         raise NotFoundError("A brand is not enrolled; have the operator enrol it first.")

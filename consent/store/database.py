@@ -22,7 +22,18 @@ WAL_PAGES = 4_000
 """Pages in the write-ahead log before they are copied into the database: the pages of the head and of the
 newest entries are written by every append, and copied once."""
 SCRUB_AT_ONCE_BYTES = 256 * 1024 * 1024
-NAMING_CUSTOMERS = ("subject_keys", "choices", "states", "idempotency_keys", "log_entries")
+NAMING_CUSTOMERS = (
+    "subject_keys",
+    "choices",
+    "states",
+    "idempotency_keys",
+    "log_entries",
+    "merges",
+    "guardians",
+    "confirmations",
+    "signals",
+    "rights_requests",
+)
 WRITES = {"sqlite_begin": "IMMEDIATE"}
 
 
@@ -110,8 +121,8 @@ class Database:
         """Rewrite what deleted rows lay in, so that no byte of them is left in files; False to try later.
 
         On SQLite the file is vacuumed and the write-ahead log emptied; on PostgreSQL the tables that name
-        customers are rewritten. It holds all others off meanwhile, so a database over `limit` bytes is left
-        to `confide consent scrub`.
+        customers are rewritten, and with them the planner's statistics, which hold values of theirs. It holds all
+        others off meanwhile, so a database over `limit` bytes is left to `confide consent scrub`.
         """
         if self.engine.dialect.name == "sqlite":
             return self._scrub_sqlite(limit)
@@ -120,7 +131,8 @@ class Database:
             if limit is not None and size > limit:
                 return False
             for table in NAMING_CUSTOMERS:
-                connection.execute(text(f"VACUUM (FULL) {table}"))
+                connection.execute(text(f"VACUUM (FULL, ANALYZE) {table}"))
+            connection.execute(text("VACUUM (FULL) pg_catalog.pg_statistic"))
         return True
 
     def _scrub_sqlite(self, limit: int | None) -> bool:

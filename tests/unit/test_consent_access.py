@@ -41,6 +41,11 @@ ALLOWED = {
     "/v1/log/search": {Role.OFFICER, Role.BRAND},
     "/v1/subjects/participation": {Role.OFFICER, Role.BRAND},
     "/v1/subjects/erasure": {Role.OFFICER, Role.BRAND},
+    "/v1/subjects/merge": {Role.BRAND},
+    "/v1/subjects/unmerge": {Role.BRAND},
+    "/v1/subjects/guardian": {Role.BRAND},
+    "/v1/confirmations": {Role.BRAND},
+    "/v1/confirmations/confirm": {Role.BRAND},
     "/v1/keys": set(Role),
 }
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
@@ -63,7 +68,7 @@ def test_every_route_is_open_on_purpose_or_names_its_roles() -> None:
 def test_no_route_without_a_token_or_with_a_wrong_one(consent_world: Any, route: APIRoute) -> None:
     for token in (None, "wrong", ""):
         response = send(consent_world, route, token)
-        assert (response.status_code, response.json()["error"]) == (401, "unauthenticated")
+        assert (response.status_code, response.json()["code"]) == (401, "unauthenticated")
 
 
 def test_every_route_refuses_the_roles_that_it_does_not_name(consent_world: Any) -> None:
@@ -135,7 +140,7 @@ def test_a_refusal_never_repeats_what_was_sent(consent_world: Any, body: object)
     consent_world.brand("acme")
     headers = {"Authorization": f"Bearer {consent_world.tokens['acme']}"}
     response = consent_world.http.post("/v1/choices", json=body, headers=headers)
-    assert (response.status_code, response.json()["error"]) == (422, "invalid_request")
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
     assert "canary" not in response.text
     assert CANARY not in response.text
 
@@ -177,7 +182,7 @@ def test_a_body_over_the_cap_is_refused(consent_worlds: Any) -> None:
     world = consent_worlds(max_body_bytes=2_000)
     headers = {"Authorization": "Bearer anything"}
     response = world.http.post("/v1/choices", content=b"x" * 2_001, headers=headers)
-    assert (response.status_code, response.json()["error"]) == (413, "too_large")
+    assert (response.status_code, response.json()["code"]) == (413, "too_large")
 
 
 @pytest.mark.parametrize(

@@ -100,12 +100,9 @@ def erased(world: Any, postgres: Any, *, analysed: bool) -> tuple[set[tuple[str,
     return before, told_by(files_of_server(postgres), canaries)
 
 
-STATISTICS = "the planner's statistics keep values of the columns; a scrub does not renew them"
-
-
 @pytest.mark.parametrize(
     "analysed",
-    [False, pytest.param(True, marks=pytest.mark.xfail(strict=True, reason=STATISTICS))],
+    [False, True],
     ids=["fresh", "analysed"],
 )
 def test_row_14_of_postgresqls_files_the_write_ahead_log_alone_tells_of_an_erased_customer(

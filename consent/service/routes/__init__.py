@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from consent.service.routes import (
     brands,
     choices,
+    customers,
     decisions,
     health,
     keys,
@@ -25,6 +26,7 @@ ROUTERS: tuple[APIRouter, ...] = tuple(
     for module in (
         brands,
         choices,
+        customers,
         decisions,
         health,
         keys,

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from consent.contract import Notice, Purpose
-from consent.service import purposes
+from consent.service import notices, purposes
 from consent.service.access import Operator, OperatorOrOfficer, Work
 from consent.wire import PublishedNotice
 
@@ -21,5 +21,5 @@ def declare(purpose: Purpose, work: Work, _caller: Operator) -> None:
 def publish(notice: Notice, work: Work, _caller: OperatorOrOfficer) -> PublishedNotice:
     """Publish a notice."""
     with work.writing() as unit:
-        digest = purposes.publish(unit, notice)
+        digest = notices.publish(unit, notice)
     return PublishedNotice(notice=digest)
