@@ -25,6 +25,12 @@ class TooLargeError(InvalidRequestError):
     code = "too_large"
 
 
+class UnsupportedMediaError(InvalidRequestError):
+    """A request's body is of a type that the resource does not read."""
+
+    code = "unsupported_media"
+
+
 class ConsentStringError(InvalidRequestError):
     """A TCF or GPP string that is not as its specification prescribes; it authorises nothing."""
 
@@ -134,8 +140,8 @@ class RateLimitedError(ConsentError):
 
     code = "rate_limited"
 
-    def __init__(self, *, retry_after: int) -> None:
-        super().__init__(f"Too many heads of this log were submitted; come back in {retry_after} seconds.")
+    def __init__(self, sentence: str, *, retry_after: int = 1) -> None:
+        super().__init__(sentence)
         self.retry_after = retry_after
 
 
@@ -191,3 +197,9 @@ class LogInconsistentError(LogError):
     """Database and published log do not tell one history; the service must not go on."""
 
     code = "log_inconsistent"
+
+
+class ReceiptError(LogError):
+    """A receipt that says something else than the log, or does not carry what would show it."""
+
+    code = "bad_receipt"

@@ -1,12 +1,14 @@
 """Settings of the consent service: table `consent` of the configuration file, `CONFIDE_CONSENT_*`."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from consent.configuration import ServiceSettings
+from consent.contract import Name
+from consent.wire import Role
 
 
 class WitnessSetting(BaseModel):
@@ -18,6 +20,37 @@ class WitnessSetting(BaseModel):
     """Its submission prefix, without `/add-checkpoint`."""
     vkey: str
     """The verifier key of its cosignatures."""
+
+
+class OidcRole(BaseModel):
+    """What a value of the claim makes of a person; signing roles and operators are enrolled, never mapped."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: Annotated[str, Field(min_length=1)]
+    role: Literal[Role.OFFICER, Role.AUDITOR, Role.BRAND_ADMIN]
+    brand: Name | None = None
+    """Whose admin; of a brand admin alone."""
+
+    @model_validator(mode="after")
+    def _brand_fits(self) -> Self:
+        if (self.role is Role.BRAND_ADMIN) != (self.brand is not None):
+            raise ValueError("A brand belongs to a brand admin, and to nobody else.")
+        return self
+
+
+class OidcSetting(BaseModel):
+    """The identity provider whose bearer tokens are taken."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: Annotated[str, Field(min_length=1)]
+    audience: Annotated[str, Field(min_length=1)]
+    """What the provider names this service."""
+    jwks_url: Annotated[str, Field(pattern=r"^(https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])[^\s]+$")]
+    """Where its keys are; plain HTTP on this machine alone."""
+    claim: Annotated[str, Field(min_length=1)] = "groups"
+    roles: Annotated[tuple[OidcRole, ...], Field(min_length=1)]
 
 
 class ConsentSettings(ServiceSettings):
@@ -45,8 +78,19 @@ class ConsentSettings(ServiceSettings):
     """Who cosigns the log's heads."""
     witness_quorum: Annotated[int, Field(ge=0)] = 0
     """How many witnesses must cosign a head before it is published; 0 publishes with those that do."""
+    oidc: OidcSetting | None = None
+    """Without one, nobody is asked about people, and every token is one that this service gave."""
+    workers: Annotated[int, Field(ge=1, le=1_024)] = 1
+    """Processes that serve beside each other: each of them admits its share of what is allowed."""
+    rate_factor: Annotated[float, Field(gt=0)] = 1
+    """What every limit on how often somebody may ask is multiplied by."""
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Whose `X-Forwarded-For` is believed; otherwise a peer is the address at the other end of the socket."""
     max_body_bytes: Annotated[int, Field(ge=1_024)] = 8 * 1024 * 1024
     """Largest request body that is read."""
+
+    min_free_bytes: Annotated[int, Field(ge=0)] = 256 * 1024 * 1024
+    """With less free space on the log's disk the service says that it is not ready."""
 
     @property
     def url(self) -> str:

@@ -13,7 +13,11 @@ from consent.clock import Clock, utc_now
 from consent.errors import ConsentError
 from consent.log.payloads import RandomBytes
 from consent.service import problems
+from consent.service.admission import Admission
 from consent.service.boundary import Boundary
+from consent.service.metrics import Metrics
+from consent.service.readiness import Watch
+from consent.service.oidc import OidcVerifier
 from consent.service.routes import ROUTERS
 from consent.service.setup import open_workplace
 from consent.settings import ConsentSettings
@@ -31,13 +35,19 @@ def create_app(
     app = FastAPI(
         title="Confide consent service", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_closing
     )
-    app.state.workplace = open_workplace(settings, clock=clock, random_bytes=random_bytes)
+    work = open_workplace(settings, clock=clock, random_bytes=random_bytes)
+    metrics = Metrics()
+    work.database.committed = metrics.committed
+    app.state.workplace, app.state.metrics = work, metrics
+    app.state.watch = Watch(work, min_free_bytes=settings.min_free_bytes)
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(ConsentError, problems.on_consent_error)
     app.add_exception_handler(RequestValidationError, problems.on_validation_error)
     app.add_exception_handler(HTTPException, problems.on_http_error)
-    app.add_middleware(Boundary, max_body_bytes=settings.max_body_bytes)
+    oidc = OidcVerifier(settings.oidc) if settings.oidc else None
+    app.add_middleware(Admission, work=work, oidc=oidc)
+    app.add_middleware(Boundary, max_body_bytes=settings.max_body_bytes, answered=metrics.answered)
     return app
 
 

@@ -1,10 +1,13 @@
 """The outermost layer: caps bodies, writes one line per request, and lets no exception out.
 
-A line holds method, route template, status and duration; never an address as sent, a body or a message.
+A line holds method, route template, status and duration; never an address as sent, a body or a message. Of what
+a caller may write freely it repeats the identifier of a trace alone.
 """
 
+import re
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,14 +17,22 @@ from consent.service import problems
 from consent.service.logbook import logbook
 
 UNMATCHED = "unmatched"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER = "other"
+"""Stands for a method of the caller's own making."""
+TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context, section 3.2; what else such a caller sends along is not read."""
+Answered = Callable[[str, str, int | None, float], None]
+"""Told of each request: method, route template, status if there was an answer, and seconds."""
 
 
 class Boundary:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, answered: Answered) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._answered = answered
         self._log = logbook()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,6 +53,10 @@ class Boundary:
             await self._app(scope, _given(body, receive), noting)
         except TooLargeError as error:
             await problems.answer(error)(scope, receive, noting)
+        except problems.OUTAGES as error:
+            self._log.error("database_failed", fault=type(error).__name__, at=_frames(error))
+            if not status:
+                await problems.outage()(scope, receive, noting)
         except Exception as error:
             self._log.error("request_failed", fault=type(error).__name__, at=_frames(error))
             if not status:
@@ -50,13 +65,25 @@ class Boundary:
             self._line(scope, status, time.perf_counter() - started)
 
     def _line(self, scope: Scope, status: list[int], seconds: float) -> None:
+        method = scope["method"] if scope["method"] in METHODS else OTHER
+        route = getattr(scope.get("route"), "path", UNMATCHED)
+        answered = status[0] if status else None
+        self._answered(method, route, answered, seconds)
         self._log.info(
             "request",
-            method=scope["method"],
-            route=getattr(scope.get("route"), "path", UNMATCHED),
-            status=status[0] if status else None,
+            method=method,
+            route=route,
+            status=answered,
             milliseconds=round(seconds * 1000, 1),
+            **_trace(scope),
         )
+
+
+def _trace(scope: Scope) -> dict[str, str]:
+    """Return the identifier of the trace that the request belongs to, where it names a well-formed one."""
+    sent = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+    found = TRACEPARENT.fullmatch(sent)
+    return {"trace": found[1].decode()} if found else {}
 
 
 async def _read(receive: Receive, limit: int) -> bytes:

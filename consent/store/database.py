@@ -1,6 +1,6 @@
 """The database as the service uses it: short reads, and one writer transaction at a time on SQLite."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -50,7 +50,13 @@ class Database:
         self._snapshots = engine if sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
         self._kept: Connection | None = None
         self._writing = engine.execution_options(**WRITES)
-        self._writers = GroupCommit(connect=self._writer, give_back=self._after_writing)
+        self.committed: Callable[[int], None] = lambda _: None
+        """Told of each commit, and how many writers shared it."""
+        self._writers = GroupCommit(
+            connect=self._writer,
+            give_back=self._after_writing,
+            committed=self._tell_committed,
+        )
 
     @classmethod
     def connect(cls, url: str) -> Self:
@@ -106,6 +112,9 @@ class Database:
         """
         with self._writers.writing() as session:
             yield session
+
+    def _tell_committed(self, members: int) -> None:
+        self.committed(members)
 
     def _writer(self) -> Connection:
         """Return where to write: on SQLite one connection is kept for it."""

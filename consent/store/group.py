@@ -73,11 +73,19 @@ class GroupCommit:
     Args:
         connect: gives a connection whose transactions write.
         give_back: takes it back after its transaction.
+        committed: told of each commit, and how many shared it.
     """
 
-    def __init__(self, *, connect: Callable[[], Connection], give_back: Callable[[Connection], None]) -> None:
+    def __init__(
+        self,
+        *,
+        connect: Callable[[], Connection],
+        give_back: Callable[[Connection], None],
+        committed: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._connect = connect
         self._give_back = give_back
+        self._committed = committed
         self._turn = _Turn()
         self._group: _Group | None = None
 
@@ -154,6 +162,8 @@ class GroupCommit:
         except BaseException as error:
             group.fault = error
             group.connection.invalidate()
+        else:
+            self._committed(group.members)
         self._end(group)
 
     def _roll_back(self, group: _Group) -> None:

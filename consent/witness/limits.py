@@ -60,7 +60,10 @@ class RateLimit:
             )
             connection.execute("COMMIT")
         if wait > 0:
-            raise RateLimitedError(retry_after=math.ceil(wait))
+            seconds = math.ceil(wait)
+            raise RateLimitedError(
+                f"Too many heads of this log were submitted; come back in {seconds} seconds.", retry_after=seconds
+            )
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=self._wait, isolation_level=None)

@@ -161,9 +161,9 @@ def test_row_23_a_folder_that_can_not_be_written_turns_health_red_and_is_caught_
     with monkeypatch.context() as patch:
         patch.setattr("consent.log.publisher.write_atomically", full)
         consent_world.record("acme", Act.WITHDRAW, ANN)
-        assert consent_world.http.get("/healthz").status_code == 503
+        assert consent_world.http.get("/readyz").status_code == 503
     consent_world.record("acme", Act.WITHDRAW, EVE)
-    assert consent_world.http.get("/healthz").status_code == 200
+    assert consent_world.http.get("/readyz").status_code == 200
     assert verify_folder(consent_world.settings.log_dir).findings == []
 
 

@@ -19,6 +19,7 @@ PURPOSE = "conversion"
 CANARY = hashlib.sha256(b"canary").hexdigest()
 OPEN = {
     "/healthz",
+    "/readyz",
     "/v1/log/proofs/{index}",
     "/v1/log/consistency/{old_size}/{new_size}",
     "/v1/log/{path:path}",
@@ -47,6 +48,7 @@ ALLOWED = {
     "/v1/confirmations": {Role.BRAND},
     "/v1/confirmations/confirm": {Role.BRAND},
     "/v1/keys": set(Role),
+    "/metrics": {Role.OPERATOR},
 }
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 GUARDED = [route for route in ROUTES if route.path not in OPEN]
@@ -218,7 +220,7 @@ def test_a_log_that_can_not_be_published_turns_health_red(consent_world: Any) ->
     kept = (folder / "checkpoint").read_bytes()
     (folder / "checkpoint").unlink()
     assert consent_world.record("acme", Act.GRANT, CANARY)
-    assert consent_world.http.get("/healthz").status_code == 503
+    assert consent_world.http.get("/readyz").status_code == 503
     (folder / "checkpoint").write_bytes(kept)
     consent_world.record("acme", Act.WITHDRAW, CANARY)
-    assert consent_world.http.get("/healthz").status_code == 200
+    assert consent_world.http.get("/readyz").status_code == 200

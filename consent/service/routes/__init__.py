@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from consent.service.routes import (
+    api_keys,
     brands,
     choices,
     customers,
@@ -10,6 +11,7 @@ from consent.service.routes import (
     health,
     keys,
     log,
+    metrics,
     principals,
     purposes,
     releases,
@@ -17,6 +19,7 @@ from consent.service.routes import (
     runs,
     search,
     snapshots,
+    subject_tokens,
     subjects,
     tasks,
 )
@@ -24,6 +27,7 @@ from consent.service.routes import (
 ROUTERS: tuple[APIRouter, ...] = tuple(
     module.router
     for module in (
+        api_keys,
         brands,
         choices,
         customers,
@@ -31,6 +35,7 @@ ROUTERS: tuple[APIRouter, ...] = tuple(
         health,
         keys,
         log,
+        metrics,
         principals,
         purposes,
         releases,
@@ -38,6 +43,7 @@ ROUTERS: tuple[APIRouter, ...] = tuple(
         runs,
         search,
         snapshots,
+        subject_tokens,
         subjects,
         tasks,
     )
