@@ -5,16 +5,17 @@ GDPR).
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from consent.contract import Act, Choice, Purpose
-from consent.errors import InvalidRequestError, UnknownNoticeError
+from consent.errors import InvalidRequestError, UnknownNoticeError, UnknownPurposeError
 from consent.service.guardianship import Guardianship, guardianships
-from consent.service.purposes import require_purposes
+from consent.service.purposes import declared
 from consent.service.work import Unit
 from consent.store.schema import NoticeRow
 
@@ -35,42 +36,83 @@ def check(unit: Unit, brand: str, choices: Sequence[Choice], *, confirmed: bool 
         UnknownPurposeError: a purpose is not declared.
         UnknownNoticeError: a grant of a purpose names no notice that is served for it.
     """
-    if any((choice.purpose is None) == (choice.channel is None) for choice in choices):
-        raise InvalidRequestError("A choice is about one purpose or about one channel, not both or neither.")
-    named = {choice.purpose for choice in choices if choice.purpose is not None}
-    purposes = {purpose.purpose: purpose for purpose in require_purposes(unit, named)}
-    _check_notices(unit.session, choices)
-    grants = [choice for choice in choices if choice.act is Act.GRANT]
-    families = guardianships(unit.session, brand, {choice.subject for choice in grants})
-    alone = _notices_about_one_purpose(unit.session, grants)
-    for grant in grants:
-        _check_guardian(grant, families.get(grant.subject), unit.now)
-        if grant.expires_at is not None and grant.expires_at <= unit.now:
-            raise InvalidRequestError("A grant has already ended; record one that has not.")
-        if grant.purpose is not None:
-            _check_purpose(grant, purposes[grant.purpose], alone, confirmed=confirmed)
-
-
-def _check_notices(session: Session, choices: Sequence[Choice]) -> None:
-    served = {choice.notice for choice in choices if choice.purpose and choice.notice}
-    rows = session.execute(
-        select(NoticeRow.digest, NoticeRow.purpose, NoticeRow.replaced_by).where(NoticeRow.digest.in_(served))
-    )
-    published: Mapping[tuple[str | None, str | None], str | None] = {
-        (digest, purpose): replaced_by for digest, purpose, replaced_by in rows
-    }
+    allowed = rules(unit, brand, choices, confirmed=confirmed)
     for choice in choices:
-        key = (choice.notice, choice.purpose)
-        needs_notice = choice.purpose is not None and (choice.act is Act.GRANT or choice.notice is not None)
-        if needs_notice and key not in published:
+        allowed.require(choice)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What decides about some choices of one brand's customers, as of one moment."""
+
+    now: datetime
+    purposes: Mapping[str, Purpose]
+    notices: Mapping[tuple[str, str], str | None]
+    """The notices that are named, each with its purpose, and what replaced it."""
+    alone: frozenset[str]
+    """Those of them that are about one purpose alone."""
+    families: Mapping[str, Guardianship]
+    confirmed: bool
+
+    def require(self, choice: Choice) -> None:
+        """Refuse one choice that may not be recorded; raises as `check` does."""
+        if (choice.purpose is None) == (choice.channel is None):
+            raise InvalidRequestError("A choice is about one purpose or about one channel, not both or neither.")
+        if choice.purpose is not None:
+            self._require_notice(choice, choice.purpose)
+        if choice.act is Act.GRANT:
+            _require_guardian(choice, self.families.get(choice.subject), self.now)
+            if choice.expires_at is not None and choice.expires_at <= self.now:
+                raise InvalidRequestError("A grant has already ended; record one that has not.")
+            if choice.purpose is not None:
+                self._require_purpose(choice, self.purposes[choice.purpose])
+
+    def _require_notice(self, choice: Choice, purpose: str) -> None:
+        if purpose not in self.purposes:
+            raise UnknownPurposeError("A purpose is not declared; have the operator declare it first.")
+        if choice.notice is None and choice.act is not Act.GRANT:
+            return
+        key = (choice.notice or "", purpose)
+        if key not in self.notices:
             raise UnknownNoticeError(
                 "A grant must name a notice that was published for its purpose; publish the notice first."
             )
-        if choice.act is Act.GRANT and published.get(key) is not None:
+        if choice.act is Act.GRANT and self.notices[key] is not None:
             raise UnknownNoticeError("A grant names a notice that was replaced; serve the one that replaced it.")
 
+    def _require_purpose(self, grant: Choice, purpose: Purpose) -> None:
+        if purpose.special_category and not (grant.explicit and grant.notice in self.alone):
+            raise InvalidRequestError(
+                "This purpose uses data of a special category: the grant has to be explicit, under a notice that "
+                "is about this purpose alone."
+            )
+        if purpose.double_opt_in and not self.confirmed:
+            raise InvalidRequestError(
+                "This purpose counts only once the customer confirmed it; start with a confirmation."
+            )
 
-def _check_guardian(grant: Choice, family: Guardianship | None, now: datetime) -> None:
+
+def rules(unit: Unit, brand: str, choices: Sequence[Choice], *, confirmed: bool = False) -> Rules:
+    """Read what decides about these choices, each of which then stands for itself; arguments as of `check`."""
+    grants = [choice for choice in choices if choice.act is Act.GRANT]
+    named = {choice.notice for choice in choices if choice.notice}
+    return Rules(
+        now=unit.now,
+        purposes={purpose.purpose: purpose for purpose in declared(unit.session)},
+        notices=_notices(unit.session, named),
+        alone=_about_one_purpose(unit.session, {grant.notice for grant in grants if grant.explicit}),
+        families=guardianships(unit.session, brand, {choice.subject for choice in grants}),
+        confirmed=confirmed,
+    )
+
+
+def _notices(session: Session, digests: Iterable[str]) -> dict[tuple[str, str], str | None]:
+    query = select(NoticeRow.digest, NoticeRow.purpose, NoticeRow.replaced_by)
+    found = session.execute(query.where(NoticeRow.digest.in_(digests)))
+    return {(digest, purpose): replaced_by for digest, purpose, replaced_by in found}
+
+
+def _require_guardian(grant: Choice, family: Guardianship | None, now: datetime) -> None:
     expected = family.guardian if family is not None and now < family.until else None
     if grant.guardian == expected:
         return
@@ -79,21 +121,6 @@ def _check_guardian(grant: Choice, family: Guardianship | None, now: datetime) -
     raise InvalidRequestError("A grant names a guardian that is not on record, or no longer answers.")
 
 
-def _check_purpose(grant: Choice, purpose: Purpose, alone: set[str | None], *, confirmed: bool) -> None:
-    if purpose.special_category and not (grant.explicit and grant.notice in alone):
-        raise InvalidRequestError(
-            "This purpose uses data of a special category: the grant has to be explicit, under a notice that is "
-            "about this purpose alone."
-        )
-    if purpose.double_opt_in and not confirmed:
-        raise InvalidRequestError(
-            "This purpose counts only once the customer confirmed it; start with a confirmation."
-        )
-
-
-def _notices_about_one_purpose(session: Session, grants: Sequence[Choice]) -> set[str | None]:
-    digests = {grant.notice for grant in grants if grant.explicit and grant.notice}
-    if not digests:
-        return set()
+def _about_one_purpose(session: Session, digests: set[str | None]) -> frozenset[str]:
     uses = Counter(session.scalars(select(NoticeRow.digest).where(NoticeRow.digest.in_(digests))))
-    return {digest for digest, purposes in uses.items() if purposes == 1}
+    return frozenset(digest for digest, purposes in uses.items() if purposes == 1)

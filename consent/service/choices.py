@@ -86,6 +86,11 @@ def _ends(unit: Unit, brand: str, choices: Sequence[Choice]) -> list[datetime | 
     return ends
 
 
+def key_of(choice: Choice) -> Key:
+    """Return what a choice is about: its kind, its scope and its subject."""
+    return (*_kind_scope(choice), choice.subject)
+
+
 def _kind_scope(choice: Choice) -> tuple[str, str]:
     return (CHANNEL, choice.channel.value) if choice.channel else (PURPOSE, str(choice.purpose))
 
@@ -120,7 +125,7 @@ def _fold(
     before = standings(unit.session, brand, (choice.subject for choice in choices))
     now: dict[Key, Standing] = {}
     for choice, end, index in zip(choices, ends, indices, strict=True):
-        key = (*_kind_scope(choice), choice.subject)
+        key = key_of(choice)
         said = Standing(choice.act, unit.now, index, choice.notice, end)
         now[key] = after(now.get(key, before.get(key)), said)
     upsert_all(unit.session, StateRow, [_state(brand, key, now[key]) for key in sorted(now)])
