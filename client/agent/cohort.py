@@ -12,8 +12,8 @@ from client.features.encoding import cells
 from client.features.table import CustomerTable
 from client.training import Contribution
 from consent.contract import Signed, SnapshotHead, TaskSpec
+from consent.contract.membership import members_root
 from consent.errors import ConsentError
-from consent.log.merkle import leaf_hash, root_hash
 
 
 class CustomerSource(Protocol):
@@ -92,7 +92,7 @@ class CohortGate:
         """Return the members under a root, hashed once for as long as the root stays the same."""
         if self._allowed is None or self._allowed[0] != head.root:
             members = self._snapshots.members(head.purpose, head.root)
-            if root_hash([leaf_hash(bytes.fromhex(member)) for member in members]).hex() != head.root:
+            if members_root(members) != head.root:
                 raise StaleRoundError("The snapshot's members do not hash to its root; nothing is computed.")
             self._allowed = (head.root, frozenset(members))
         return self._allowed[1]

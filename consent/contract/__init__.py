@@ -5,6 +5,7 @@ here because a round is a permission: what may be asked, of whom, under which sn
 """
 
 from consent.contract.canonical import ContractModel, Digest, Name, Pseudonym, canonical_json
+from consent.contract.membership import MembershipProof
 from consent.contract.permission import (
     Act,
     Channel,
@@ -18,7 +19,7 @@ from consent.contract.permission import (
 )
 from consent.contract.round import Attestation, Mechanism, Participant, Phase, RoundManifest, RoundRelease
 from consent.contract.signing import PublicKey, Signed, SigningKey, fingerprint
-from consent.contract.snapshot import SnapshotHead, SnapshotMembers
+from consent.contract.snapshot import SnapshotHead, SnapshotMembers, SnapshotProof
 from consent.contract.task import (
     CategoricalFeature,
     Feature,
@@ -44,6 +45,7 @@ __all__ = [
     "Label",
     "LegalBasis",
     "Mechanism",
+    "MembershipProof",
     "Name",
     "Notice",
     "NumericFeature",
@@ -59,6 +61,7 @@ __all__ = [
     "SigningKey",
     "SnapshotHead",
     "SnapshotMembers",
+    "SnapshotProof",
     "SolverSettings",
     "TaskSpec",
     "canonical_json",

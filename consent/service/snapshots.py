@@ -5,23 +5,19 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from consent.contract import Signed, SnapshotHead
+from consent.contract import Signed, SnapshotHead, SnapshotProof
+from consent.contract.snapshot import VERSION
 from consent.errors import NotFoundError, StaleSnapshotError
-from consent.log.merkle import leaf_hash, root_hash
 from consent.service import holding
 from consent.service.principals import brand_keys
 from consent.service.purposes import require_purposes
+from consent.service.trees import cohort_tree
 from consent.service.work import Unit
 from consent.store.schema import CohortRow, SnapshotRow
 from consent.wire import SnapshotView
 
 RENEWAL_SHARE = 0.25
 """A head with less than this share of its validity left is sealed anew."""
-
-
-def members_root(members: Sequence[str]) -> str:
-    """Return the RFC 6962 root over sorted pseudonyms, each leaf its 32 raw bytes, in hex."""
-    return root_hash([leaf_hash(bytes.fromhex(member)) for member in members]).hex()
 
 
 def size_class(members: int) -> int:
@@ -36,25 +32,48 @@ def seal(unit: Unit, purpose: str, brands: Sequence[str]) -> tuple[Signed[Snapsh
         UnknownPurposeError: the purpose is not declared.
         NotFoundError: a brand is not enrolled.
     """
-    require_purposes(unit, {purpose})
+    _check(unit, purpose, brands)
     unit.lock()
+    return tuple(_seal_one(unit, purpose, brand) for brand in brands)
+
+
+def prepare(unit: Unit, purpose: str, brands: Sequence[str]) -> None:
+    """Work out beforehand, in a unit that keeps nobody waiting, what `seal` needs; raises as it does."""
+    _check(unit, purpose, brands)
+    for brand in brands:
+        row = _latest(unit.session, brand, purpose)
+        if row is None or not _holds_for_long(unit, row):
+            cohort_tree(unit, brand, purpose, unit.now + unit.snapshot_validity)
+
+
+def prove(unit: Unit, brand: str, purpose: str, subject: str) -> SnapshotProof:
+    """Prove that a customer is, or is not, under a current head, sealed now if need be; raises as `seal` does."""
+    (head,) = seal(unit, purpose, [brand])
+    tree = cohort_tree(unit, brand, purpose, head.body.not_after)
+    if tree.root != head.body.root:
+        raise StaleSnapshotError(
+            "The customers are not those under the sealed head; have the operator look at it."
+        )
+    return SnapshotProof(head=head, proof=tree.prove(subject))
+
+
+def _check(unit: Unit, purpose: str, brands: Sequence[str]) -> None:
+    require_purposes(unit, {purpose})
     if set(brands) - set(brand_keys(unit.session, tuple(brands))):
         raise NotFoundError("A brand is not enrolled; have the operator enrol it first.")
-    return tuple(_seal_one(unit, purpose, brand) for brand in brands)
 
 
 def _seal_one(unit: Unit, purpose: str, brand: str) -> Signed[SnapshotHead]:
     row = _latest(unit.session, brand, purpose)
-    fresh_until = unit.now + RENEWAL_SHARE * unit.snapshot_validity
-    if row is not None and row.not_after > fresh_until and not _changed_since(unit.session, row):
+    if row is not None and _holds_for_long(unit, row):
         return Signed[SnapshotHead].model_validate_json(row.body)
     not_after = unit.now + unit.snapshot_validity
-    members = holding.members(unit.session, brand, purpose, not_after)
+    tree = cohort_tree(unit, brand, purpose, not_after)
     head = SnapshotHead(
         brand=brand,
         purpose=purpose,
-        root=members_root(members),
-        size_class=size_class(len(members)),
+        root=tree.root,
+        size_class=size_class(tree.members),
         log_size=unit.log_size(),
         sealed_at=unit.now,
         not_after=not_after,
@@ -66,7 +85,7 @@ def _seal_one(unit: Unit, purpose: str, brand: str) -> Signed[SnapshotHead]:
             brand=brand,
             purpose=purpose,
             digest=head.digest(),
-            members=len(members),
+            members=tree.members,
             log_size=head.log_size,
             not_after=head.not_after,
             body=signed.model_dump_json().encode(),
@@ -103,7 +122,7 @@ def require_current(unit: Unit, row: SnapshotRow) -> None:
     Raises:
         StaleSnapshotError: somebody changed their mind since, or it expired.
     """
-    if row.not_after <= unit.now:
+    if row.not_after <= unit.now or _version(row) != VERSION:
         raise StaleSnapshotError("The snapshot expired; have the coordinator seal a new one.")
     if _changed_since(unit.session, row):
         raise StaleSnapshotError(
@@ -130,6 +149,16 @@ def _latest(session: Session, brand: str, purpose: str) -> SnapshotRow | None:
         .order_by(SnapshotRow.log_index.desc())
         .limit(1)
     )
+
+
+def _holds_for_long(unit: Unit, row: SnapshotRow) -> bool:
+    """Tell whether a head may be handed out again."""
+    fresh_until = unit.now + RENEWAL_SHARE * unit.snapshot_validity
+    return row.not_after > fresh_until and _version(row) == VERSION and not _changed_since(unit.session, row)
+
+
+def _version(row: SnapshotRow) -> int:
+    return Signed[SnapshotHead].model_validate_json(row.body).body.version
 
 
 def _changed_since(session: Session, row: SnapshotRow) -> bool:

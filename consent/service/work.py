@@ -13,6 +13,7 @@ from consent.log.payloads import RandomBytes, Subject
 from consent.log.publisher import Publisher
 from consent.log.publishing import BackgroundPublisher
 from consent.log.store import Payload, append, read_head
+from consent.service.kept_trees import KeptTrees
 from consent.service.keys import Keyring
 from consent.service.logbook import logbook
 from consent.store.database import Database
@@ -43,6 +44,7 @@ class Unit:
     snapshot_validity: timedelta
     random_bytes: RandomBytes
     appended: bool = field(default=False)
+    trees: KeptTrees = field(default_factory=KeptTrees)
 
     def log(self, kind: str, content: Payload, *, subject: Subject | None = None) -> int:
         """Append one entry and return its index; one about a customer is sealed under their key."""
@@ -90,6 +92,7 @@ class Workplace:
         self._publishing = BackgroundPublisher(publisher, interval=publish_interval, on_failure=_tell)
         self._snapshot_validity = snapshot_validity
         self._random_bytes = random_bytes
+        self._trees = KeptTrees()
 
     @property
     def healthy(self) -> bool:
@@ -136,6 +139,7 @@ class Workplace:
             keys=self.keys,
             snapshot_validity=self._snapshot_validity,
             random_bytes=self._random_bytes,
+            trees=self._trees,
         )
 
 

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consent.contract import Act, DecisionQuery, Notice
+from consent.contract.membership import members_root
 from consent.log.verify import verify_folder
 from consent.service import create_app, initialise
 from consent.service.choices import record
 from consent.service.decisions import decide
 from consent.service.notices import publish
 from consent.service.purposes import declare
-from consent.service.snapshots import current, members_root, seal
+from consent.service.snapshots import current, seal
 from consent.service.standing import Standing, after
 from consent.settings import ConsentSettings
 from consent.wire import ChoiceBatch

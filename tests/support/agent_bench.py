@@ -36,9 +36,9 @@ from consent.contract import (
     SnapshotHead,
     TaskSpec,
 )
+from consent.contract.membership import members_root
 from consent.contract.plan import solver_for
 from consent.errors import StaleSnapshotError
-from consent.log.merkle import leaf_hash, root_hash
 from privacy.aggregation import OpenMasker
 from privacy.randomness import NoiseSource
 from privacy.solvers import SolverState
@@ -48,10 +48,6 @@ BRAND = BRANDS[0]
 RUN = "run-1"
 BEGIN = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 LIMITS = PurposePolicy(epsilon=EPSILON, delta=DELTA, minimum_cohort=20)
-
-
-def members_root(members: tuple[str, ...]) -> str:
-    return root_hash([leaf_hash(bytes.fromhex(member)) for member in members]).hex()
 
 
 @dataclass

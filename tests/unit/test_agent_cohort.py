@@ -11,8 +11,8 @@ from client.agent.pseudonyms import Pseudonymizer
 from client.errors import CohortRefusalError
 from client.features import CustomerTable
 from consent.contract import Label, NumericFeature, PrivacyTarget, Signed, SnapshotHead, TaskSpec
+from consent.contract.membership import members_root
 from consent.errors import StaleSnapshotError
-from consent.log.merkle import leaf_hash, root_hash
 
 NAMES = Pseudonymizer(b"k" * 32)
 TASK = TaskSpec(
@@ -30,11 +30,10 @@ class Opened:
 
     def __init__(self, *ids: str) -> None:
         self.allowed = tuple(sorted(NAMES.pseudonyms(ids)))
-        root = root_hash([leaf_hash(bytes.fromhex(member)) for member in self.allowed]).hex()
         self.head = SnapshotHead(
             brand="ant",
             purpose="conversion",
-            root=root,
+            root=members_root(self.allowed),
             size_class=1,
             log_size=1,
             sealed_at=NOW,

@@ -13,6 +13,8 @@ router = APIRouter()
 @router.post("/v1/snapshots")
 def seal(wanted: SealRequest, work: Work, _caller: Coordinator) -> SealedSnapshots:
     """Seal, or find still holding, a head per brand."""
+    with work.reading() as unit:
+        snapshots.prepare(unit, wanted.purpose, wanted.brands)
     with work.writing() as unit:
         heads = snapshots.seal(unit, wanted.purpose, wanted.brands)
     return SealedSnapshots(heads=heads)
