@@ -82,7 +82,7 @@ class Watch:
         """Look at every part now."""
         folder = self._work.publisher.folder
         parts = {
-            "database": _database(self._work.database),
+            "database": state_of(self._work.database),
             "log_folder": _folder(folder),
             "publishing": self._publishing(),
             "disk": _disk(folder, self._min_free_bytes),
@@ -111,7 +111,8 @@ class Watch:
             return self._behind is not None and now - self._behind[1] > PATIENCE
 
 
-def _database(database: Database) -> State:
+def state_of(database: Database) -> State:
+    """Tell whether a database can be read and written."""
     try:
         with database.engine.connect() as connection:
             if database.engine.dialect.name == "postgresql":
