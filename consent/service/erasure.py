@@ -16,11 +16,11 @@ from consent.errors import ConsentError
 from consent.log.openings import segment_path
 from consent.log.scrubbing import DATABASE, is_pending, request_scrub, scrub_database
 from consent.service.holding import PURPOSE
+from consent.service.cohorts import rebuilt
 from consent.service.logbook import logbook
 from consent.service.oversight import participation
 from consent.service.work import Unit, Workplace
-from consent.store.bulk import upsert_all
-from consent.store.schema import ChoiceRow, CohortRow, IdempotencyRow, LogEntry, StateRow, SubjectKeyRow
+from consent.store.schema import ChoiceRow, IdempotencyRow, LogEntry, StateRow, SubjectKeyRow
 from consent.wire import Erasure, Participation, SubjectRequest
 
 DESTROYED = ("data_key", "salts", "payloads", "choices", "current_state")
@@ -44,11 +44,7 @@ def erase(unit: Unit, wanted: SubjectRequest) -> Erasure:
     _forget_requests(session, choices)
     entries = _destroy(session, wanted, key_id)
     index = unit.log("subject_erased", _account(brand, len(entries), len(choices), rounds))
-    upsert_all(
-        session,
-        CohortRow,
-        [{"brand": brand, "purpose": purpose, "changed_index": index} for purpose in purposes],
-    )
+    rebuilt(session, brand, purposes, index)
     request_scrub(session, {DATABASE, *map(segment_path, entries)})
     return Erasure(log_index=index, entries=len(entries), choices=len(choices), rounds=len(rounds), scrubbed=False)
 
