@@ -15,8 +15,8 @@ from consent.contract import Act
 from consent.errors import ConsentError
 from consent.log.openings import segment_path
 from consent.log.scrubbing import DATABASE, is_pending, request_scrub, scrub_database
-from consent.service.holding import PURPOSE
 from consent.service.cohorts import rebuilt
+from consent.service.holding import PURPOSE
 from consent.service.logbook import logbook
 from consent.service.oversight import participation
 from consent.service.work import Unit, Workplace

@@ -190,7 +190,7 @@ def test_a_batch_with_an_erased_customer_is_not_recorded_again(world: Any) -> No
         acme.record(batch, idempotency_key="both")
 
 
-@pytest.mark.parametrize("step", ["_forget_requests", "_destroy", "_account", "upsert_all", "request_scrub"])
+@pytest.mark.parametrize("step", ["_forget_requests", "_destroy", "_account", "rebuilt", "request_scrub"])
 def test_a_fault_in_the_middle_leaves_everything(world: Any, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     world.record("acme", Act.GRANT, ANN)
     officer = world.officer
