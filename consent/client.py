@@ -19,6 +19,15 @@ from consent.contract import (
     SnapshotHead,
     TaskSpec,
 )
+from consent.credentials import (
+    ApiKeyList,
+    ApiKeyRequest,
+    ApiKeyRevocation,
+    ApiKeyView,
+    NewApiKey,
+    SubjectToken,
+    SubjectTokenRequest,
+)
 from consent.errors import ConsentError, UnavailableError
 from consent.problem import Problem
 from consent.searching import LogPage, LogQuery
@@ -84,10 +93,26 @@ class ConsentClient:
         """Publish a notice and return the hash that grants name; operators and officers."""
         return self._read(PublishedNotice, self._post("/v1/notices", notice)).notice
 
-    def enrol(self, role: Role, name: str, public_key: str | None = None) -> str:
-        """Enrol a principal, or renew one, and return its token; operators."""
-        body = Enrolment(role=role, name=name, public_key=public_key)
+    def enrol(self, role: Role, name: str, public_key: str | None = None, *, brand: str | None = None) -> str:
+        """Enrol a principal, or renew one, and return its token; operators. `brand` is whose admin it is."""
+        body = Enrolment(role=role, name=name, public_key=public_key, brand=brand)
         return self._read(EnrolledToken, self._post("/v1/principals", body)).token
+
+    def create_api_key(self, wanted: ApiKeyRequest) -> NewApiKey:
+        """Make a key for a program, which is shown this once; everybody but customers."""
+        return self._read(NewApiKey, self._post("/v1/api-keys", wanted))
+
+    def api_keys(self) -> tuple[ApiKeyView, ...]:
+        """List the caller's keys, or all of a brand's for its admin."""
+        return self._read(ApiKeyList, self._get("/v1/api-keys")).keys
+
+    def revoke_api_key(self, key_id: str) -> None:
+        """End a key of that list now."""
+        self._post("/v1/api-keys/revocation", ApiKeyRevocation(key_id=key_id))
+
+    def mint_subject_token(self, wanted: SubjectTokenRequest) -> SubjectToken:
+        """Make a token with which a customer acts for themselves; the customer's brand, and its admins."""
+        return self._read(SubjectToken, self._post("/v1/subject-tokens", wanted))
 
     def approve_task(self, task: TaskSpec, ceiling: float, brands: Sequence[str]) -> None:
         """Approve a task for brands, with epsilon `ceiling` per (brand, purpose); officers."""

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 
 from consent.client import ConsentClient
 from consent.contract import Act, Choice, LegalBasis, Notice, Purpose, SigningKey
+from consent.credentials import SubjectTokenRequest
 from consent.service import create_app, initialise
 from consent.settings import ConsentSettings
 from consent.transport import InProcessTransport
@@ -59,14 +60,26 @@ class ConsentWorld:
     notices: dict[str, str] = field(default_factory=dict)
     recorded: int = 0
 
-    def enrol(self, role: Role, name: str) -> ConsentClient:
+    def enrol(self, role: Role, name: str, brand: str | None = None) -> ConsentClient:
         if name not in self.tokens:
             self.keys[name] = SigningKey.generate()
-            self.tokens[name] = self.operator.enrol(role, name, self.keys[name].public_key)
+            self.tokens[name] = self.operator.enrol(role, name, self.keys[name].public_key, brand=brand)
         return ConsentClient(self.http, self.tokens[name])
 
     def brand(self, name: str) -> ConsentClient:
         return self.enrol(Role.BRAND, name)
+
+    def brand_admin(self, brand: str) -> ConsentClient:
+        return self.enrol(Role.BRAND_ADMIN, f"admin-of-{brand}", brand)
+
+    def customer(self, brand: str, subject: str) -> ConsentClient:
+        """A customer with a token of their own, made by their brand now."""
+        wanted = SubjectTokenRequest(brand=brand, subject=subject, verified_by="account_login")
+        return ConsentClient(self.http, self.brand(brand).mint_subject_token(wanted).token)
+
+    @property
+    def auditor(self) -> ConsentClient:
+        return self.enrol(Role.AUDITOR, "auditor")
 
     @property
     def coordinator(self) -> ConsentClient:
@@ -146,7 +159,8 @@ def consent_worlds(tmp_path: Path) -> Iterator[Callable[..., ConsentWorld]]:
 
         def start(**values: Any) -> ConsentWorld:
             settings = ConsentSettings(
-                data_dir=tmp_path / f"consent-{uuid4().hex[:8]}", **{"publish_interval": 0, **values}
+                data_dir=tmp_path / f"consent-{uuid4().hex[:8]}",
+                **{"publish_interval": 0, "rate_factor": 1_000, **values},
             )
             clock = ManualClock()
             token = initialise(settings, clock=clock)

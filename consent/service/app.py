@@ -13,14 +13,16 @@ from consent.clock import Clock, utc_now
 from consent.errors import ConsentError
 from consent.log.payloads import RandomBytes
 from consent.service import problems
+from consent.service.access import scopes_of
 from consent.service.admission import Admission
 from consent.service.boundary import Boundary
 from consent.service.metrics import Metrics
-from consent.service.readiness import Watch
 from consent.service.oidc import OidcVerifier
+from consent.service.readiness import Watch
 from consent.service.routes import ROUTERS
 from consent.service.setup import open_workplace
 from consent.settings import ConsentSettings
+from consent.wire import Role
 
 
 def create_app(
@@ -42,6 +44,8 @@ def create_app(
     app.state.watch = Watch(work, min_free_bytes=settings.min_free_bytes)
     for router in ROUTERS:
         app.include_router(router)
+    routes = [route for router in ROUTERS for route in router.routes]
+    app.state.scopes = {role: scopes_of(routes, role) for role in Role}
     app.add_exception_handler(ConsentError, problems.on_consent_error)
     app.add_exception_handler(RequestValidationError, problems.on_validation_error)
     app.add_exception_handler(HTTPException, problems.on_http_error)

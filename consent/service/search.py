@@ -10,14 +10,14 @@ import binascii
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import Select, select, union
+from sqlalchemy import Select, select, tuple_, union
 
-from consent.errors import InvalidRequestError, NotFoundError
+from consent.errors import ForbiddenError, InvalidRequestError, NotFoundError
 from consent.searching import LogHit, LogPage, LogQuery
 from consent.service.reading import key_of, log_about
 from consent.service.timeline import opened, recorded_at, stretch
 from consent.service.work import Caller, Unit
-from consent.store.schema import ChoiceRow, LogEntry, ReleaseRow, RoundRow, SnapshotRow
+from consent.store.schema import ChoiceRow, LogEntry, ReleaseRow, RoundRow, RoundSnapshotRow, SnapshotRow
 from consent.wire import Role, SubjectRequest
 
 SEARCHED = "log_searched"
@@ -63,15 +63,16 @@ def search(unit: Unit, caller: Caller, query: LogQuery) -> LogPage:
 
     Raises:
         InvalidRequestError: a customer without a brand, a round without a run, or a foreign cursor.
-        NotFoundError: the caller is a brand and asks about another one.
+        NotFoundError: the caller is of a brand and asks about another one.
+        ForbiddenError: an auditor asks about a customer.
     """
     query = _permitted(caller, query)
     place = _place(unit, query)
     index = _log(unit, query, caller.role)
-    found = list(unit.session.scalars(_candidates(query, place)))
+    found = list(unit.session.scalars(_candidates(query, place, caller.brand)))
     hits: list[LogHit] = []
     rest = found[-1] + 1 if len(found) == CANDIDATES else place.end
-    for hit in opened(unit, found):
+    for hit in opened(unit, found, sealed=caller.role is not Role.AUDITOR):
         if len(hits) == query.limit:
             rest = hit.log_index
             break
@@ -92,8 +93,10 @@ def _place(unit: Unit, query: LogQuery) -> Place:
 def _permitted(caller: Caller, query: LogQuery) -> LogQuery:
     if query.brand is not None and not caller.may_see(query.brand):
         raise NotFoundError("There is no such brand.")
-    if caller.role is Role.BRAND:
-        query = query.model_copy(update={"brand": caller.name})
+    if caller.brand is not None:
+        query = query.model_copy(update={"brand": caller.brand})
+    if query.subject is not None and caller.role is Role.AUDITOR:
+        raise ForbiddenError("No customer's entries are opened for an auditor; leave the customer out.")
     if query.subject is not None and query.brand is None:
         raise InvalidRequestError("A customer is one of a brand; name the brand as well.")
     if query.round is not None and query.run_id is None:
@@ -110,13 +113,13 @@ def _log(unit: Unit, query: LogQuery, reader: Role) -> int:
     return log_about(unit, SEARCHED, content, SubjectRequest(brand=query.brand, subject=query.subject))
 
 
-def _candidates(query: LogQuery, place: Place) -> Select[int]:
-    """Select the next entries that could fit, by the most selective of what is given."""
+def _candidates(query: LogQuery, place: Place, reader: str | None) -> Select[int]:
+    """Select the next entries that could fit, by the most selective of what is given; `reader` is of one brand."""
     if query.subject is not None and query.brand is not None:
         key = key_of(SubjectRequest(brand=query.brand, subject=query.subject))
         sources = [select(LogEntry.log_index).where(LogEntry.key_id == key.scalar_subquery())]
     elif query.run_id is not None:
-        sources = [_of_round(table, query) for table in _tables(query, (RoundRow, ReleaseRow))]
+        sources = [_of_round(table, query, reader) for table in _tables(query, (RoundRow, ReleaseRow))]
     elif query.brand is not None:
         tables = _tables(query, (ChoiceRow, SnapshotRow))
         sources = [select(table.log_index).where(table.brand == query.brand) for table in tables]
@@ -137,9 +140,17 @@ def _tables(query: LogQuery, tables: Sequence[Any]) -> Sequence[Any]:
     return [listed] if listed is not None and (listed in tables or tables == (LogEntry,)) else tables
 
 
-def _of_round(table: Any, query: LogQuery) -> Select[int]:  # noqa: ANN401 - either of two tables
+def _of_round(table: Any, query: LogQuery, reader: str | None) -> Select[int]:  # noqa: ANN401 - either of two tables
+    """Select a run's entries; a brand finds those of the rounds that it was asked for."""
     chosen = select(table.log_index).where(table.run_id == query.run_id)
-    return chosen if query.round is None else chosen.where(table.round == query.round)
+    if query.round is not None:
+        chosen = chosen.where(table.round == query.round)
+    if reader is not None:
+        asked = (
+            select(RoundRow.run_id, RoundRow.round).join(RoundSnapshotRow).where(RoundSnapshotRow.brand == reader)
+        )
+        chosen = chosen.where(tuple_(table.run_id, table.round).in_(asked))
+    return chosen
 
 
 def _fits(query: LogQuery, hit: LogHit) -> bool:

@@ -20,6 +20,7 @@ from consent.log.store import create_head, read_head
 from consent.log.witnessed import WITNESSED, WitnessedSizes
 from consent.log.witnessing import Witnessing, read_witnesses
 from consent.service.keys import Keyring
+from consent.service.limits import Limits
 from consent.service.logbook import logbook
 from consent.service.principals import enrol
 from consent.service.rotation import LogSigners
@@ -53,7 +54,7 @@ def initialise(settings: ConsentSettings, *, clock: Clock = utc_now) -> str:
         if path.exists():
             return path.read_text().strip()
         with workplace.writing() as unit:
-            token = enrol(unit, Enrolment(role=Role.OPERATOR, name=OPERATOR))
+            token = enrol(unit, Enrolment(role=Role.OPERATOR, name=OPERATOR)).token
     write_private(path, token.encode() + b"\n")
     return token
 
@@ -97,6 +98,7 @@ def _workplace(
         snapshot_validity=timedelta(seconds=settings.snapshot_validity),
         publish_interval=settings.publish_interval,
         random_bytes=random_bytes,
+        limits=Limits(factor=settings.rate_factor, workers=settings.workers),
     )
     if not published:
         workplace.publish_soon()

@@ -19,12 +19,13 @@ from consent.store.schema import LogEntry
 DISORDER = timedelta(minutes=1)
 
 
-def opened(unit: Unit, indices: Sequence[int]) -> list[LogHit]:
-    """Open entries, in the order of the log; what was erased is left out."""
+def opened(unit: Unit, indices: Sequence[int], *, sealed: bool = True) -> list[LogHit]:
+    """Open entries, in the order of the log, with those about customers if `sealed`; erased ones are left out."""
     openings = [entry.opening for entry in stored(unit.session, indices)]
-    sealed = [opening for opening in openings if isinstance(opening, SealedOpening)]
     clear = [opening for opening in openings if isinstance(opening, Opening)]
-    clear += unit.keys.vault.open_all(unit.session, sealed)
+    if sealed:
+        about_customers = [opening for opening in openings if isinstance(opening, SealedOpening)]
+        clear += unit.keys.vault.open_all(unit.session, about_customers)
     clear.sort(key=lambda opening: opening.index)
     return [LogHit(log_index=opening.index, payload=json.loads(opening.payload)) for opening in clear]
 

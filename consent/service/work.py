@@ -1,10 +1,12 @@
 """A unit of work: who asks, when, and one transaction that holds rows and log entries together."""
 
+import copy
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
 from sqlalchemy.orm import Session
 
@@ -13,25 +15,47 @@ from consent.log.payloads import RandomBytes, Subject
 from consent.log.publisher import Publisher
 from consent.log.publishing import BackgroundPublisher
 from consent.log.store import Payload, append, read_head
+from consent.service import isolation
 from consent.service.kept_trees import KeptTrees
 from consent.service.keys import Keyring
+from consent.service.last_use import LastUse
+from consent.service.limits import Limits
 from consent.service.logbook import logbook
 from consent.store.database import Database
 from consent.wire import Role
 
+OF_ONE_BRAND = frozenset({Role.BRAND, Role.BRAND_ADMIN, Role.SUBJECT})
+
 
 @dataclass(frozen=True)
 class Caller:
-    """An authenticated principal."""
+    """Who asks, authenticated.
+
+    Args:
+        id: the principal; of a customer, the principal that had their token made.
+        role: what may be asked.
+        name: the principal's name; of a customer and of a brand's agent, the brand's.
+        public_key: under which the principal signs.
+        brand: the one brand that may be seen; None for who serves all of them.
+        subject: the one customer who asks, where one does.
+        scopes: what an API key is narrowed to; None where there is no key, or nothing to narrow.
+    """
 
     id: int
     role: Role
     name: str
     public_key: str | None
+    brand: str | None = None
+    subject: str | None = None
+    scopes: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.role is Role.BRAND and self.brand is None:
+            object.__setattr__(self, "brand", self.name)
 
     def may_see(self, brand: str) -> bool:
         """Tell whether the caller may know that anything of `brand` exists."""
-        return self.role is not Role.BRAND or self.name == brand
+        return self.brand == brand or self.role not in OF_ONE_BRAND
 
 
 @dataclass
@@ -84,15 +108,25 @@ class Workplace:
         snapshot_validity: timedelta,
         publish_interval: float = 0,
         random_bytes: RandomBytes = secrets.token_bytes,
+        limits: Limits | None = None,
     ) -> None:
         self.database = database
         self.publisher = publisher
         self.keys = keys
         self.clock = clock
+        self.limits = limits or Limits()
+        self.last_use = LastUse(database)
         self._publishing = BackgroundPublisher(publisher, interval=publish_interval, on_failure=_tell)
         self._snapshot_validity = snapshot_validity
         self._random_bytes = random_bytes
         self._trees = KeptTrees()
+        self._brand: str | None = None
+
+    def acting_for(self, brand: str | None) -> Self:
+        """Return the same workplace with units that can touch this brand's rows alone; None for all brands."""
+        scoped = copy.copy(self)
+        scoped._brand = brand
+        return scoped
 
     @property
     def healthy(self) -> bool:
@@ -113,7 +147,8 @@ class Workplace:
         self._publishing.appended()
 
     def close(self) -> None:
-        """Publish what is left and give back the database."""
+        """Write and publish what is left, and give back the database."""
+        self.last_use.close()
         self._publishing.close()
         self.database.close()
 
@@ -121,12 +156,14 @@ class Workplace:
     def reading(self) -> Iterator[Unit]:
         """Give a unit whose changes, if any, are dropped."""
         with self.database.reading() as session:
+            isolation.enter(session, self._brand)
             yield self._unit(session)
 
     @contextmanager
     def writing(self) -> Iterator[Unit]:
         """Give a unit that is committed once when the block ends well, and published soon after."""
         with self.database.writing() as session:
+            isolation.enter(session, self._brand)
             unit = self._unit(session)
             yield unit
         if unit.appended:

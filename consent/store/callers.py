@@ -14,6 +14,8 @@ class ApiKeyRow(Base):
     __tablename__ = "api_keys"
     key_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     principal_id: Mapped[int] = mapped_column(ForeignKey("principals.id"))
+    brand: Mapped[str | None] = mapped_column(NAME)
+    """The brand of the principal, if it is of one."""
     label: Mapped[str] = mapped_column(NAME)
     key_hash: Mapped[str] = mapped_column(DIGEST, unique=True)
     scopes: Mapped[str] = mapped_column(Text)

@@ -131,7 +131,11 @@ class PrincipalRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     role: Mapped[str] = mapped_column(String(16))
     name: Mapped[str] = mapped_column(NAME)
+    brand: Mapped[str | None] = mapped_column(NAME)
+    """The one brand whose rows the principal may see; empty for who serves all of them."""
     token_hash: Mapped[str] = mapped_column(DIGEST, unique=True)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    """When the token ends; empty for operators and for tokens from before tokens ended."""
     public_key: Mapped[str | None] = mapped_column(String(44))
     log_index: Mapped[int] = log_index()
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path
 from consent.contract import Name
 from consent.service import budgets as ledger
 from consent.service import oversight
-from consent.service.access import OfficerOrBrand, Overseer, Work, require_sight
+from consent.service.access import OfficerOrBrandSide, Overseer, Work, require_sight
 from consent.wire import BudgetsView, CoverageView
 
 router = APIRouter()
@@ -15,7 +15,7 @@ BrandName = Annotated[Name, Path()]
 
 
 @router.get("/v1/brands/{brand}/coverage")
-def coverage(brand: BrandName, work: Work, caller: OfficerOrBrand) -> CoverageView:
+def coverage(brand: BrandName, work: Work, caller: OfficerOrBrandSide) -> CoverageView:
     """Count what the brand's customers said, per purpose."""
     require_sight(caller, brand)
     with work.reading() as unit:

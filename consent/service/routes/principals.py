@@ -13,5 +13,4 @@ router = APIRouter()
 def enrol(enrolment: Enrolment, work: Work, _caller: Operator) -> EnrolledToken:
     """Enrol a principal and show its token once."""
     with work.writing() as unit:
-        token = principals.enrol(unit, enrolment)
-    return EnrolledToken(token=token)
+        return principals.enrol(unit, enrolment)

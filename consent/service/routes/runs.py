@@ -6,13 +6,13 @@ from fastapi import APIRouter, Path, Response
 
 from consent.contract import Name
 from consent.service import runs
-from consent.service.access import OfficerOrCoordinator, Work
+from consent.service.access import RunReader, Work
 
 router = APIRouter()
 
 
 @router.get("/v1/runs/{run_id}")
-def read(run_id: Annotated[Name, Path()], work: Work, caller: OfficerOrCoordinator) -> Response:
+def read(run_id: Annotated[Name, Path()], work: Work, caller: RunReader) -> Response:
     """Give a run's manifests and releases."""
     with work.reading() as unit:
         record = runs.read(unit, caller, run_id)

@@ -1,0 +1,82 @@
+"""Before anything else of a request is looked at: whose token it brings, and whether they come too often.
+
+What a wrong token is answered, and that, is left to the route, which may be open to all.
+"""
+
+import re
+
+from anyio.to_thread import run_sync
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from consent.errors import RateLimitedError, UnauthenticatedError
+from consent.service import problems
+from consent.service.access import nobody
+from consent.service.api_keys import PREFIX as KEY_PREFIX
+from consent.service.api_keys import authenticate_key
+from consent.service.oidc import OidcVerifier, known_person
+from consent.service.principals import authenticate
+from consent.service.subject_tokens import PREFIX as SUBJECT_PREFIX
+from consent.service.subject_tokens import authenticate_subject
+from consent.service.work import Caller, Workplace
+
+SCHEME = "bearer"
+ENROLLED_LENGTH = 43
+API_KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{{ENROLLED_LENGTH}}}")
+JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+
+
+class Admission:
+    """ASGI middleware that puts the caller, or why there is none, into the request's state."""
+
+    def __init__(self, app: ASGIApp, *, work: Workplace, oidc: OidcVerifier | None) -> None:
+        self._app = app
+        self._work = work
+        self._oidc = oidc
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "http":
+            try:
+                scope.setdefault("state", {})["caller"] = await self._caller(scope)
+            except RateLimitedError as error:
+                await problems.answer(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _caller(self, scope: Scope) -> Caller | UnauthenticatedError:
+        peer = scope["client"][0] if scope.get("client") else ""
+        sent = Headers(scope=scope).getlist("authorization")
+        if not sent:
+            self._work.limits.peer(peer)
+            return nobody()
+        try:
+            return await run_sync(self.authenticate, _token(sent))
+        except UnauthenticatedError as error:
+            self._work.limits.wrong_token(peer)
+            return error
+
+    def authenticate(self, token: str) -> Caller:
+        """Return whom a token speaks for; the four kinds of tokens differ in form.
+
+        Raises:
+            UnauthenticatedError: nobody, or not any more.
+        """
+        now = self._work.clock()
+        if API_KEY.fullmatch(token):
+            used = authenticate_key(self._work.database, token, now)
+            if used.last_used_on != now.date():
+                self._work.last_use.note(used.key_id, now.date())
+            return used.caller
+        if token.startswith(SUBJECT_PREFIX) and len(token) > ENROLLED_LENGTH:
+            return authenticate_subject(self._work.keys.vault, token, now)
+        if self._oidc is not None and JWT.fullmatch(token):
+            return known_person(self._work, self._oidc.verify(token))
+        return authenticate(self._work.database, token, now)
+
+
+def _token(sent: list[str]) -> str:
+    scheme, _, token = sent[0].partition(" ")
+    if len(sent) != 1 or scheme.lower() != SCHEME or not token.strip():
+        raise nobody()
+    return token.strip()

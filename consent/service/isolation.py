@@ -1,0 +1,20 @@
+"""Every unit of work says whose it is: on PostgreSQL, one of a brand can touch that brand's rows alone.
+
+Units share a transaction and are told apart by savepoints, so each of them sets role and brand anew, also where
+it serves all brands. Both are local to the transaction and end with it. SQLite has no such walls.
+"""
+
+from sqlalchemy.orm import Session
+
+from consent.store.tenancy import TENANT
+
+ALL_BRANDS = "none"
+ENTER = "SELECT set_config('role', %s, true), set_config('confide.brand', %s, true)"
+
+
+def enter(session: Session, brand: str | None) -> None:
+    """Let a session touch one brand's rows from here on, or with None those of all."""
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        role = ALL_BRANDS if brand is None else TENANT
+        connection.exec_driver_sql(ENTER, (role, brand or "")).close()

@@ -1,0 +1,138 @@
+"""How often somebody may ask: token buckets in memory, on by default, that never touch the database.
+
+Kept as the generic cell rate algorithm keeps them (ITU-T I.371, annex A): one time per bucket, at which it is full
+again. Several workers know nothing of each other's buckets, so each of them gives out its share of a rate; a burst
+stays whole, since whoever sends one sends it over one connection, which one worker serves.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Hashable
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import NamedTuple, Protocol
+
+from consent.errors import RateLimitedError
+
+MAX_BUCKETS = 100_000
+IPV6_PREFIX = 64
+"""What one subscriber is given: all of its addresses are one peer."""
+
+
+class Rate(NamedTuple):
+    """How many a second over time, and how many at once."""
+
+    per_second: float
+    burst: float
+
+
+REQUESTS = Rate(2_000, 4_000)
+"""Of one principal with all of its API keys, whatever it asks."""
+CAREFUL = Rate(10, 200)
+"""Of one principal, of whatever is not `QUICK`: searches, access, erasure, keys, whatever a new route does."""
+WORK = {"decisions": Rate(50_000, 200_000), "choices": Rate(20_000, 200_000)}
+"""Of one principal: questions answered and choices recorded, however they are batched."""
+ABOUT_SUBJECT = Rate(0.5, 60)
+"""Of all principals together about one customer; recording their choices is not counted, so that a withdrawal
+never waits for it."""
+SUBJECT = Rate(1, 60)
+"""Of one customer with a token of their own."""
+PEER = Rate(1_000, 20_000)
+"""Of one address that sends no token: it reads the published log, tile by tile."""
+WRONG_TOKENS = Rate(1, 60)
+"""Of one address, tokens that nobody holds. Right ones from there are let in all the same."""
+QUICK = frozenset({"choices", "decisions", "keys", "log", "releases", "rounds", "signals", "snapshots"})
+"""Nouns whose routes are asked all the time."""
+
+
+class Asker(Protocol):
+    """An authenticated caller, as far as limits go; its API keys have no buckets of their own."""
+
+    @property
+    def id(self) -> int:
+        """The principal."""
+
+    @property
+    def brand(self) -> str | None:
+        """The brand, where there is one."""
+
+    @property
+    def subject(self) -> str | None:
+        """The customer, where one asks."""
+
+
+class Limits:
+    """All buckets of one process.
+
+    Args:
+        factor: what every rate and burst is multiplied by.
+        workers: processes that serve beside each other.
+        now: seconds of a clock that never goes back.
+    """
+
+    def __init__(self, *, factor: float = 1, workers: int = 1, now: Callable[[], float] = time.monotonic) -> None:
+        self._factor = factor
+        self._share = factor / workers
+        self._now = now
+        self._full_at: dict[Hashable, float] = {}
+        self._lock = threading.Lock()
+
+    def admit(self, caller: Asker, noun: str) -> None:
+        """Count one request for a route.
+
+        Raises:
+            RateLimitedError: there were too many, here as in all of these.
+        """
+        who = (caller.id, caller.subject)
+        self._take((REQUESTS, who), REQUESTS)
+        if caller.subject is not None:
+            self._take((SUBJECT, caller.brand, caller.subject), SUBJECT)
+        elif noun not in QUICK:
+            self._take((CAREFUL, who), CAREFUL)
+
+    def spend(self, caller: Asker, noun: str, count: int) -> None:
+        """Count the items of a batch. One is taken while anything is left, however large, and waited for after."""
+        self._take((noun, caller.id), WORK[noun], count)
+
+    def about(self, brand: str, subject: str) -> None:
+        """Count one look at a customer, or one act on them that is not a choice."""
+        self._take((ABOUT_SUBJECT, brand, subject), ABOUT_SUBJECT)
+
+    def peer(self, address: str) -> None:
+        """Count one request without a token."""
+        self._take((PEER, _subscriber(address)), PEER)
+
+    def wrong_token(self, address: str) -> None:
+        """Count one token that nobody holds."""
+        self._take((WRONG_TOKENS, _subscriber(address)), WRONG_TOKENS)
+
+    def _take(self, key: Hashable, rate: Rate, count: int = 1) -> None:
+        interval = 1 / (rate.per_second * self._share)
+        depth = rate.burst * self._factor * interval
+        now = self._now()
+        with self._lock:
+            full_at = max(self._full_at.get(key, now), now)
+            wait = full_at + interval - now - depth
+            if wait <= 0:
+                self._full_at[key] = full_at + count * interval
+                if len(self._full_at) > MAX_BUCKETS:
+                    self._forget(now)
+        if wait > 0:
+            raise RateLimitedError(
+                f"Too many requests; come back in {math.ceil(wait)} seconds.", retry_after=math.ceil(wait)
+            )
+
+    def _forget(self, now: float) -> None:
+        """Drop full buckets, which say nothing, and where that is not enough those that are nearest to full."""
+        emptiest = sorted(self._full_at.items(), key=lambda item: item[1])[-MAX_BUCKETS // 2 :]
+        self._full_at = {key: full_at for key, full_at in emptiest if full_at > now}
+
+
+def _subscriber(address: str) -> str:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
+        return str(ip_network((parsed.packed, IPV6_PREFIX), strict=False))
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
