@@ -88,6 +88,8 @@ class ConsentSettings(ServiceSettings):
     """Whose `X-Forwarded-For` is believed; otherwise a peer is the address at the other end of the socket."""
     max_body_bytes: Annotated[int, Field(ge=1_024)] = 8 * 1024 * 1024
     """Largest request body that is read."""
+    max_import_bytes: Annotated[int, Field(ge=1_024)] = 2 * 1024 * 1024 * 1024
+    """Largest file of choices that is taken in, a piece at a time."""
 
     min_free_bytes: Annotated[int, Field(ge=0)] = 256 * 1024 * 1024
     """With less free space on the log's disk the service says that it is not ready."""

@@ -19,7 +19,7 @@ from consent.service.boundary import Boundary
 from consent.service.metrics import Metrics
 from consent.service.oidc import OidcVerifier
 from consent.service.readiness import Watch
-from consent.service.routes import ROUTERS
+from consent.service.routes import ROUTERS, imports
 from consent.service.setup import open_workplace
 from consent.settings import ConsentSettings
 from consent.wire import Role
@@ -51,7 +51,12 @@ def create_app(
     app.add_exception_handler(HTTPException, problems.on_http_error)
     oidc = OidcVerifier(settings.oidc) if settings.oidc else None
     app.add_middleware(Admission, work=work, oidc=oidc)
-    app.add_middleware(Boundary, max_body_bytes=settings.max_body_bytes, answered=metrics.answered)
+    app.add_middleware(
+        Boundary,
+        max_body_bytes=settings.max_body_bytes,
+        streamed={imports.PATH: settings.max_import_bytes},
+        answered=metrics.answered,
+    )
     return app
 
 

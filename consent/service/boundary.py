@@ -7,7 +7,7 @@ a caller may write freely it repeats the identifier of a trace alone.
 import re
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,11 +27,21 @@ Answered = Callable[[str, str, int | None, float], None]
 
 
 class Boundary:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around the whole application.
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, answered: Answered) -> None:
+    Args:
+        app: the application.
+        max_body_bytes: the largest body that is read before the application sees the request.
+        streamed: paths that take their bodies as they come, each with the largest.
+        answered: told of each request.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, max_body_bytes: int, streamed: Mapping[str, int], answered: Answered
+    ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._streamed = streamed
         self._answered = answered
         self._log = logbook()
 
@@ -49,8 +59,7 @@ class Boundary:
             await send(message)
 
         try:
-            body = await _read(receive, self._max_body_bytes)
-            await self._app(scope, _given(body, receive), noting)
+            await self._app(scope, await self._body(scope, receive), noting)
         except TooLargeError as error:
             await problems.answer(error)(scope, receive, noting)
         except problems.OUTAGES as error:
@@ -63,6 +72,12 @@ class Boundary:
                 await problems.fault()(scope, receive, noting)
         finally:
             self._line(scope, status, time.perf_counter() - started)
+
+    async def _body(self, scope: Scope, receive: Receive) -> Receive:
+        limit = self._streamed.get(scope["path"])
+        if limit is not None:
+            return _counted(receive, limit)
+        return _given(await _read(receive, self._max_body_bytes), receive)
 
     def _line(self, scope: Scope, status: list[int], seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else OTHER
@@ -106,6 +121,21 @@ def _given(body: bytes, receive: Receive) -> Receive:
         return pending.pop() if pending else await receive()
 
     return given
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """Hand out a body as it comes, up to its largest size."""
+    left = limit
+
+    async def counted() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise TooLargeError(f"The file is larger than {limit} bytes; send it in several.")
+        return message
+
+    return counted
 
 
 def _frames(error: BaseException) -> list[Any]:

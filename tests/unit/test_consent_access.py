@@ -37,6 +37,7 @@ ALLOWED = {
     "/v1/notices": {Role.OPERATOR, Role.OFFICER},
     "/v1/choices": {Role.BRAND},
     "/v1/decisions": {Role.BRAND},
+    "/v1/imports": {Role.BRAND},
     "/v1/snapshots": {Role.COORDINATOR},
     "/v1/snapshots/current": {Role.BRAND},
     "/v1/snapshots/current/head": {Role.BRAND},
