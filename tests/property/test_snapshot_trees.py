@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from consent_model import NOTICE, START, Service, choice_of, purpose_named
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from consent.contract import Act, Notice
@@ -97,8 +97,18 @@ def check(unit: Unit, brand: str) -> None:
         assert found == (subject in expected)
 
 
+YES, NO = Act.GRANT, Act.WITHDRAW
+ANN, BEN = SUBJECTS[:2]
+BOTH = [(("act", ANN, YES, None), False), (("act", BEN, YES, None), False)]
+SECOND = [(("merge", (ANN, BEN)), False), (("act", BEN, NO, None), True)]
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
+@example([*BOTH, (("erase", ANN), False), (("act", BEN, NO, None), True)])
+@example([*BOTH, *SECOND, (("unmerge", (ANN, BEN)), False), (("act", BEN, YES, None), True)])
+@example([*BOTH, (("act", ANN, YES, 90), False), (("wait", 40), True), (("wait", 40), False), (("wait", 1), True)])
+@example([*BOTH, (("lost", ANN, NO), False), (("act", BEN, NO, None), True), (("act", BEN, YES, None), False)])
 def test_a_kept_tree_is_the_tree_that_would_be_built(
     services: list[Service], steps: list[tuple[tuple[Any, ...], bool]]
 ) -> None:
