@@ -82,6 +82,10 @@ class Import:
         self.answer.write(total.line())
         self.answer.seek(0)
 
+    def close(self) -> None:
+        """Let go of the answer."""
+        self.answer.close()
+
     def _take(self, rows: Iterable[Row]) -> None:
         for row in rows:
             self._rows += 1

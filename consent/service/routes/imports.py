@@ -41,15 +41,15 @@ async def take_in(
             await run_sync(coming.feed, piece)
         await run_sync(coming.finish)
     except ClientDisconnect:
-        coming.answer.close()
+        coming.close()
         raise InvalidRequestError("The file broke off; send it again under the same key.") from None
     except BaseException:
-        coming.answer.close()
+        coming.close()
         raise
     return StreamingResponse(_pieces(coming), media_type=NDJSON)
 
 
 def _pieces(done: Import) -> Iterator[bytes]:
-    with closing(done.answer) as answer:
-        while piece := answer.read(PIECE_BYTES):
+    with closing(done):
+        while piece := done.answer.read(PIECE_BYTES):
             yield piece
