@@ -2,29 +2,30 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request, Response
 
 from consent.contract import Name
 from consent.service import budgets as ledger
 from consent.service import oversight
 from consent.service.access import OfficerOrBrandSide, Overseer, Work, require_sight
+from consent.service.conditional import unless_known
 from consent.wire import BudgetsView, CoverageView
 
 router = APIRouter()
 BrandName = Annotated[Name, Path()]
 
 
-@router.get("/v1/brands/{brand}/coverage")
-def coverage(brand: BrandName, work: Work, caller: OfficerOrBrandSide) -> CoverageView:
+@router.get("/v1/brands/{brand}/coverage", response_model=CoverageView)
+def coverage(request: Request, brand: BrandName, work: Work, caller: OfficerOrBrandSide) -> Response:
     """Count what the brand's customers said, per purpose."""
     require_sight(caller, brand)
     with work.reading() as unit:
-        return CoverageView(purposes=oversight.coverage(unit.session, brand))
+        return unless_known(request, CoverageView(purposes=oversight.coverage(unit.session, brand)))
 
 
-@router.get("/v1/brands/{brand}/budgets")
-def budgets(brand: BrandName, work: Work, caller: Overseer) -> BudgetsView:
+@router.get("/v1/brands/{brand}/budgets", response_model=BudgetsView)
+def budgets(request: Request, brand: BrandName, work: Work, caller: Overseer) -> Response:
     """Give spent, reserved and approved epsilon, per purpose."""
     require_sight(caller, brand)
     with work.reading() as unit:
-        return BudgetsView(budgets=ledger.of_brand(unit.session, brand))
+        return unless_known(request, BudgetsView(budgets=ledger.of_brand(unit.session, brand)))

@@ -1,45 +1,41 @@
 """What customers are to each other and to their guardians, and grants that they still have to confirm."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from consent.contract import Choice
 from consent.service import confirmations, guardians, merges
-from consent.service.access import Brand, Work
+from consent.service.access import Brand
+from consent.service.idempotency import OncePerKey
 from consent.wire import Confirmation, ConfirmationToken, GuardianRecord, Merge, RecordedChoices
 
 router = APIRouter()
 
 
-@router.post("/v1/subjects/merge", status_code=204)
-def merge(wanted: Merge, work: Work, caller: Brand) -> None:
+@router.post("/v1/subjects/merge", status_code=204, response_class=Response)
+def merge(wanted: Merge, once: OncePerKey, caller: Brand) -> Response:
     """Make two pseudonyms one customer."""
-    with work.writing() as unit:
-        merges.merge(unit, caller, wanted)
+    return once.answer(lambda unit: merges.merge(unit, caller, wanted))
 
 
-@router.post("/v1/subjects/unmerge", status_code=204)
-def unmerge(wanted: Merge, work: Work, caller: Brand) -> None:
+@router.post("/v1/subjects/unmerge", status_code=204, response_class=Response)
+def unmerge(wanted: Merge, once: OncePerKey, caller: Brand) -> Response:
     """Undo a merge."""
-    with work.writing() as unit:
-        merges.unmerge(unit, caller, wanted)
+    return once.answer(lambda unit: merges.unmerge(unit, caller, wanted))
 
 
-@router.post("/v1/subjects/guardian", status_code=204)
-def appoint(wanted: GuardianRecord, work: Work, caller: Brand) -> None:
+@router.post("/v1/subjects/guardian", status_code=204, response_class=Response)
+def appoint(wanted: GuardianRecord, once: OncePerKey, caller: Brand) -> Response:
     """Record who answers for a customer."""
-    with work.writing() as unit:
-        guardians.appoint(unit, caller, wanted)
+    return once.answer(lambda unit: guardians.appoint(unit, caller, wanted))
 
 
-@router.post("/v1/confirmations")
-def ask(choice: Choice, work: Work, caller: Brand) -> ConfirmationToken:
+@router.post("/v1/confirmations", response_model=ConfirmationToken)
+def ask(choice: Choice, once: OncePerKey, caller: Brand) -> Response:
     """Keep a grant until its customer confirms it."""
-    with work.writing() as unit:
-        return confirmations.ask(unit, caller, choice)
+    return once.answer(lambda unit: confirmations.ask(unit, caller, choice))
 
 
-@router.post("/v1/confirmations/confirm")
-def confirm(wanted: Confirmation, work: Work, caller: Brand) -> RecordedChoices:
+@router.post("/v1/confirmations/confirm", response_model=RecordedChoices)
+def confirm(wanted: Confirmation, once: OncePerKey, caller: Brand) -> Response:
     """Record the grant that a token confirms."""
-    with work.writing() as unit:
-        return confirmations.confirm(unit, caller, wanted.token)
+    return once.answer(lambda unit: confirmations.confirm(unit, caller, wanted.token))

@@ -1,16 +1,16 @@
 """Enrolment."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from consent.service import principals
-from consent.service.access import Operator, Work
+from consent.service.access import Operator
+from consent.service.idempotency import OncePerKey
 from consent.wire import EnrolledToken, Enrolment
 
 router = APIRouter()
 
 
-@router.post("/v1/principals")
-def enrol(enrolment: Enrolment, work: Work, _caller: Operator) -> EnrolledToken:
+@router.post("/v1/principals", response_model=EnrolledToken)
+def enrol(enrolment: Enrolment, once: OncePerKey, _caller: Operator) -> Response:
     """Enrol a principal and show its token once."""
-    with work.writing() as unit:
-        return principals.enrol(unit, enrolment)
+    return once.answer(lambda unit: principals.enrol(unit, enrolment))

@@ -1,16 +1,16 @@
 """Releases of rounds."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from consent.contract import RoundRelease, Signed
 from consent.service import releases
-from consent.service.access import Coordinator, Work
+from consent.service.access import Coordinator
+from consent.service.idempotency import OncePerKey
 
 router = APIRouter()
 
 
-@router.post("/v1/releases", status_code=204)
-def commit(release: Signed[RoundRelease], work: Work, caller: Coordinator) -> None:
+@router.post("/v1/releases", status_code=204, response_class=Response)
+def commit(release: Signed[RoundRelease], once: OncePerKey, caller: Coordinator) -> Response:
     """Commit the outcome of a round."""
-    with work.writing() as unit:
-        releases.commit_release(unit, caller, release)
+    return once.answer(lambda unit: releases.commit_release(unit, caller, release))

@@ -1,16 +1,16 @@
 """Approval of tasks."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from consent.service import tasks
-from consent.service.access import Officer, Work
+from consent.service.access import Officer
+from consent.service.idempotency import OncePerKey
 from consent.wire import Approval
 
 router = APIRouter()
 
 
-@router.post("/v1/tasks", status_code=204)
-def approve(approval: Approval, work: Work, _caller: Officer) -> None:
+@router.post("/v1/tasks", status_code=204, response_class=Response)
+def approve(approval: Approval, once: OncePerKey, _caller: Officer) -> Response:
     """Approve a task for brands, with a ceiling."""
-    with work.writing() as unit:
-        tasks.approve(unit, approval)
+    return once.answer(lambda unit: tasks.approve(unit, approval))
