@@ -1,6 +1,7 @@
 """How brands, coordinator, officers and operators ask the consent service, over HTTP or in process."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import httpx
@@ -17,6 +18,7 @@ from consent.contract import (
     RoundRelease,
     Signed,
     SnapshotHead,
+    SnapshotProof,
     TaskSpec,
 )
 from consent.credentials import (
@@ -28,8 +30,21 @@ from consent.credentials import (
     SubjectToken,
     SubjectTokenRequest,
 )
+from consent.deciding import RosterRequest, RosterView
 from consent.errors import ConsentError, UnavailableError
+from consent.events import HEARTBEAT_SECONDS, Event, read_events
 from consent.problem import Problem
+from consent.rights import (
+    AccessRequest,
+    AccessStatement,
+    ControllerFacts,
+    Objection,
+    ReceiptRequest,
+    RequestsView,
+    RightsRequest,
+    RightsRequestView,
+    Withdrawn,
+)
 from consent.searching import LogPage, LogQuery
 from consent.wire import (
     Approval,
@@ -43,7 +58,6 @@ from consent.wire import (
     Decisions,
     EnrolledToken,
     Enrolment,
-    Erasure,
     GuardianRecord,
     Merge,
     Participation,
@@ -56,6 +70,7 @@ from consent.wire import (
     SealedSnapshots,
     SealRequest,
     ServiceKeys,
+    SnapshotProofRequest,
     SnapshotRequest,
     SnapshotView,
     SubjectRequest,
@@ -70,6 +85,8 @@ def _subclasses(kind: type[ConsentError]) -> Iterator[type[ConsentError]]:
         yield from _subclasses(child)
 
 
+SILENCE_SECONDS = 5 * HEARTBEAT_SECONDS
+"""After which a stream of events counts as lost."""
 ERRORS: Mapping[str, type[ConsentError]] = {kind.code: kind for kind in _subclasses(errors.ConsentError)}
 
 
@@ -161,6 +178,35 @@ class ConsentClient:
         body = SnapshotRequest(purpose=purpose)
         return self._read(Signed[SnapshotHead], self._post("/v1/snapshots/current/head", body))
 
+    def snapshot_proof(self, brand: str, purpose: str, subject: str) -> SnapshotProof:
+        """Return the proof that a customer is, or is not, under a snapshot sealed no earlier than the last change.
+
+        Whoever gets it checks it with `SnapshotProof.verify`. Officers, that brand, its customer.
+        """
+        body = SnapshotProofRequest(brand=brand, purpose=purpose, subject=subject)
+        return self._read(SnapshotProof, self._post("/v1/snapshots/proof", body))
+
+    def roster(self, purpose: str) -> RosterView:
+        """Return the caller's own roster, for `consent.decider`; brands."""
+        return self._read(RosterView, self._post("/v1/rosters", RosterRequest(purpose=purpose)))
+
+    @contextmanager
+    def events(self, size: int) -> Iterator[Iterator[Event]]:
+        """Give the caller's events since the log had `size` entries, as they happen, until a side ends it; brands.
+
+        Raises:
+            UnavailableError: the service does not answer, or fell silent.
+        """
+        headers = {**self._headers, "Last-Event-ID": str(size - 1)}
+        try:
+            with self._http.stream("GET", "/v1/events", headers=headers, timeout=SILENCE_SECONDS) as response:
+                if not response.is_success:
+                    response.read()
+                    raise _refusal(response)
+                yield read_events(response.iter_lines())
+        except httpx.TransportError as error:
+            raise _no_answer(error) from error
+
     def decide(self, queries: Sequence[DecisionQuery]) -> tuple[Decision, ...]:
         """Ask whether uses are allowed now, answered in order; brands."""
         body = DecisionBatch(queries=tuple(queries))
@@ -200,10 +246,46 @@ class ConsentClient:
         """Return spent, reserved and approved epsilon per purpose; officers, coordinators, the brand."""
         return self._read(BudgetsView, self._get(f"/v1/brands/{brand}/budgets")).budgets
 
-    def erase(self, brand: str, subject: str) -> Erasure:
-        """Destroy everything that is held about a customer; officers, and that brand."""
+    def record_controller(self, brand: str, facts: ControllerFacts) -> None:
+        """Record who answers for a brand; officers, and the brand and its admins."""
+        self._put(f"/v1/brands/{brand}/controller", facts)
+
+    def receipt(self, wanted: ReceiptRequest) -> bytes:
+        """Return a record or receipt as JSON-LD; officers, the brand and its admins, the customer."""
+        return self._post("/v1/receipts", wanted)
+
+    def access(self, wanted: AccessRequest) -> AccessStatement:
+        """Return everything about a customer; the customer, or with an approved request officers and the brand."""
+        return self._read(AccessStatement, self._post("/v1/subjects/access", wanted))
+
+    def access_page(self, wanted: AccessRequest) -> str:
+        """Return the same as a page to print."""
+        return self._post("/v1/subjects/access/page", wanted).decode()
+
+    def withdraw_everything(self, brand: str, subject: str) -> Withdrawn:
+        """Withdraw all purposes and channels; the customer, officers, the brand and its admins."""
         body = SubjectRequest(brand=brand, subject=subject)
-        return self._read(Erasure, self._post("/v1/subjects/erasure", body))
+        return self._read(Withdrawn, self._post("/v1/subjects/withdrawal", body))
+
+    def object_to(self, wanted: Objection) -> Withdrawn:
+        """Deny purposes that a customer objects to; callers as for a withdrawal."""
+        return self._read(Withdrawn, self._post("/v1/subjects/objection", wanted))
+
+    def ask_right(self, wanted: RightsRequest) -> RightsRequestView:
+        """Ask for a copy or an erasure on behalf of a customer; officers, the brand and its admins."""
+        return self._read(RightsRequestView, self._post("/v1/requests", wanted))
+
+    def requests(self) -> tuple[RightsRequestView, ...]:
+        """Return the newest requests; officers, the brand and its admins."""
+        return self._read(RequestsView, self._get("/v1/requests")).requests
+
+    def approve_request(self, request_id: str) -> RightsRequestView:
+        """Approve what somebody else asked for; an erasure is done before this returns."""
+        return self._read(RightsRequestView, self._post_nothing(f"/v1/requests/{request_id}/approve"))
+
+    def reject_request(self, request_id: str) -> RightsRequestView:
+        """Reject a request, or take one's own back."""
+        return self._read(RightsRequestView, self._post_nothing(f"/v1/requests/{request_id}/reject"))
 
     def search_log(self, query: LogQuery) -> LogPage:
         """Return a page of log entries, which is logged; officers, and a brand about itself."""
@@ -216,33 +298,48 @@ class ConsentClient:
     def _get(self, path: str) -> bytes:
         return self._send(self._http.build_request("GET", path, headers=self._headers))
 
+    def _post_nothing(self, path: str) -> bytes:
+        return self._send(self._http.build_request("POST", path, headers=self._headers))
+
     def _post(self, path: str, body: BaseModel) -> bytes:
+        return self._send(self._with_body("POST", path, body))
+
+    def _put(self, path: str, body: BaseModel) -> bytes:
+        return self._send(self._with_body("PUT", path, body))
+
+    def _with_body(self, method: str, path: str, body: BaseModel) -> httpx.Request:
         headers = {**self._headers, "Content-Type": "application/json"}
         content = body.model_dump_json().encode()
-        return self._send(self._http.build_request("POST", path, headers=headers, content=content))
+        return self._http.build_request(method, path, headers=headers, content=content)
 
     def _send(self, request: httpx.Request) -> bytes:
         try:
             response = self._http.send(request)
         except httpx.TransportError as error:
-            raise UnavailableError(
-                f"The consent service does not answer ({type(error).__name__}); check that it runs."
-            ) from error
+            raise _no_answer(error) from error
         if response.is_success:
             return response.content
-        try:
-            problem = Problem.model_validate_json(response.content)
-        except ValidationError:
-            raise UnavailableError(
-                f"The consent service answered {response.status_code} in a form that is not its own."
-            ) from None
-        raise _named(problem, response.headers.get("retry-after", ""))
+        raise _refusal(response)
 
     def _read(self, kind: type[Answer], content: bytes) -> Answer:
         try:
             return kind.model_validate_json(content)
         except ValidationError:
             raise UnavailableError("The consent service answered in a form that is not its own.") from None
+
+
+def _no_answer(error: httpx.TransportError) -> UnavailableError:
+    return UnavailableError(f"The consent service does not answer ({type(error).__name__}); check that it runs.")
+
+
+def _refusal(response: httpx.Response) -> ConsentError:
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        return UnavailableError(
+            f"The consent service answered {response.status_code} in a form that is not its own."
+        )
+    return _named(problem, response.headers.get("retry-after", ""))
 
 
 def _named(problem: Problem, retry_after: str) -> ConsentError:

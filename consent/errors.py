@@ -199,6 +199,12 @@ class LogInconsistentError(LogError):
     code = "log_inconsistent"
 
 
+class RosterRefusedError(ConsentError):
+    """A roster that a decider must not decide by."""
+
+    code = "roster_refused"
+
+
 class ReceiptError(LogError):
     """A receipt that says something else than the log, or does not carry what would show it."""
 

@@ -150,6 +150,14 @@ class SnapshotRequest(ContractModel):
     purpose: Name
 
 
+class SnapshotProofRequest(ContractModel):
+    """The customer of whom it is asked whether they are under their brand's snapshot."""
+
+    brand: Name
+    purpose: Name
+    subject: Pseudonym
+
+
 class SnapshotView(ContractModel):
     """A brand's own current snapshot: the signed head and the sorted pseudonyms under it."""
 

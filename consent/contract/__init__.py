@@ -17,6 +17,7 @@ from consent.contract.permission import (
     Notice,
     Purpose,
 )
+from consent.contract.roster import Roster, RosterHead
 from consent.contract.round import Attestation, Mechanism, Participant, Phase, RoundManifest, RoundRelease
 from consent.contract.signing import PublicKey, Signed, SigningKey, fingerprint
 from consent.contract.snapshot import SnapshotHead, SnapshotMembers, SnapshotProof
@@ -55,6 +56,8 @@ __all__ = [
     "Pseudonym",
     "PublicKey",
     "Purpose",
+    "Roster",
+    "RosterHead",
     "RoundManifest",
     "RoundRelease",
     "Signed",

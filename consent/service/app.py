@@ -21,6 +21,7 @@ from consent.service.oidc import OidcVerifier
 from consent.service.readiness import Watch
 from consent.service.routes import ROUTERS, imports
 from consent.service.setup import open_workplace
+from consent.service.streams import Streams
 from consent.settings import ConsentSettings
 from consent.wire import Role
 
@@ -41,6 +42,7 @@ def create_app(
     metrics = Metrics()
     work.database.committed = metrics.committed
     app.state.workplace, app.state.metrics = work, metrics
+    app.state.streams = Streams()
     app.state.watch = Watch(work, min_free_bytes=settings.min_free_bytes)
     for router in ROUTERS:
         app.include_router(router)

@@ -14,12 +14,14 @@ from consent import errors
 from consent.client import ConsentClient
 from consent.contract import Act, DecisionQuery
 from consent.credentials import SubjectTokenRequest
+from consent.rights import AccessRequest, Objection, ReceiptRequest, RequestKind, RightsRequest, Verification
 from consent.service.access import roles_of
 from consent.service.routes import ROUTERS
 from consent.wire import Role
 
 PURPOSE = "conversion"
 CANARY = hashlib.sha256(b"canary").hexdigest()
+ERASURE = RightsRequest(brand="acme", subject=CANARY, kind=RequestKind.ERASURE, verified_by=Verification.DOCUMENT)
 OPEN = {
     "/healthz",
     "/readyz",
@@ -28,6 +30,7 @@ OPEN = {
     "/v1/log/{path:path}",
 }
 PRINCIPALS = set(Role) - {Role.SUBJECT}
+CUSTOMER_SIDE = {Role.OFFICER, Role.BRAND, Role.BRAND_ADMIN, Role.SUBJECT}
 ALLOWED = {
     "/v1/api-keys": PRINCIPALS,
     "/v1/api-keys/revocation": PRINCIPALS,
@@ -44,6 +47,9 @@ ALLOWED = {
     "/v1/snapshots": {Role.COORDINATOR},
     "/v1/snapshots/current": {Role.BRAND},
     "/v1/snapshots/current/head": {Role.BRAND},
+    "/v1/snapshots/proof": CUSTOMER_SIDE,
+    "/v1/rosters": {Role.BRAND},
+    "/v1/events": {Role.BRAND},
     "/v1/tasks": {Role.OFFICER},
     "/v1/rounds": {Role.COORDINATOR},
     "/v1/releases": {Role.COORDINATOR},
@@ -52,7 +58,15 @@ ALLOWED = {
     "/v1/brands/{brand}/budgets": PRINCIPALS - {Role.OPERATOR},
     "/v1/log/search": {Role.OFFICER, Role.AUDITOR, Role.BRAND},
     "/v1/subjects/participation": {Role.OFFICER, Role.BRAND},
-    "/v1/subjects/erasure": {Role.OFFICER, Role.BRAND},
+    "/v1/subjects/access": CUSTOMER_SIDE,
+    "/v1/subjects/access/page": CUSTOMER_SIDE,
+    "/v1/subjects/withdrawal": CUSTOMER_SIDE,
+    "/v1/subjects/objection": CUSTOMER_SIDE,
+    "/v1/receipts": CUSTOMER_SIDE,
+    "/v1/requests": CUSTOMER_SIDE - {Role.SUBJECT},
+    "/v1/requests/{request_id}/approve": CUSTOMER_SIDE - {Role.SUBJECT},
+    "/v1/requests/{request_id}/reject": CUSTOMER_SIDE - {Role.SUBJECT},
+    "/v1/brands/{brand}/controller": CUSTOMER_SIDE - {Role.SUBJECT},
     "/v1/subjects/merge": {Role.BRAND},
     "/v1/subjects/unmerge": {Role.BRAND},
     "/v1/subjects/guardian": {Role.BRAND},
@@ -115,6 +129,7 @@ def test_one_brand_does_not_see_that_another_exists(consent_world: Any) -> None:
     consent_world.record("acme", Act.GRANT, CANARY)
     consent_world.coordinator.seal_snapshots(PURPOSE, ["acme"])
     spy: ConsentClient = consent_world.brand("spy")
+    asked = consent_world.officer.ask_right(ERASURE)
     attempts = {
         "record": lambda: spy.record([consent_world.choice("acme", CANARY, Act.WITHDRAW)], idempotency_key="spy"),
         "decide": lambda: spy.decide([DecisionQuery(brand="acme", subject=CANARY, purpose=PURPOSE)]),
@@ -123,7 +138,13 @@ def test_one_brand_does_not_see_that_another_exists(consent_world: Any) -> None:
         "coverage": lambda: spy.coverage("acme"),
         "budgets": lambda: spy.budgets("acme"),
         "participation": lambda: spy.participation("acme", CANARY),
-        "erasure": lambda: spy.erase("acme", CANARY),
+        "access": lambda: spy.access(AccessRequest(brand="acme", subject=CANARY)),
+        "withdrawal": lambda: spy.withdraw_everything("acme", CANARY),
+        "objection": lambda: spy.object_to(Objection(brand="acme", subject=CANARY)),
+        "receipt": lambda: spy.receipt(ReceiptRequest(brand="acme", subject=CANARY, purpose=PURPOSE)),
+        "request": lambda: spy.ask_right(ERASURE),
+        "approval": lambda: spy.approve_request(asked.request_id),
+        "rejection": lambda: spy.reject_request(asked.request_id),
     }
     for name, attempt in attempts.items():
         with pytest.raises(errors.NotFoundError) as caught:
