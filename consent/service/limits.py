@@ -41,6 +41,8 @@ PEER = Rate(1_000, 20_000)
 """Of one address that sends no token: it reads the published log, tile by tile."""
 WRONG_TOKENS = Rate(1, 60)
 """Of one address, tokens that nobody holds. Right ones from there are let in all the same."""
+ROUNDING = 1e-6
+"""The part of one token that sums of times may be wrong by."""
 QUICK = frozenset({"choices", "decisions", "keys", "log", "releases", "rounds", "signals", "snapshots"})
 """Nouns whose routes are asked all the time."""
 
@@ -84,27 +86,27 @@ class Limits:
             RateLimitedError: there were too many, here as in all of these.
         """
         who = (caller.id, caller.subject)
-        self._take((REQUESTS, who), REQUESTS)
+        self._take(("requests", who), REQUESTS)
         if caller.subject is not None:
-            self._take((SUBJECT, caller.brand, caller.subject), SUBJECT)
+            self._take(("subject", caller.brand, caller.subject), SUBJECT)
         elif noun not in QUICK:
-            self._take((CAREFUL, who), CAREFUL)
+            self._take(("careful", who), CAREFUL)
 
     def spend(self, caller: Asker, noun: str, count: int) -> None:
         """Count the items of a batch. One is taken while anything is left, however large, and waited for after."""
-        self._take((noun, caller.id), WORK[noun], count)
+        self._take(("work", noun, caller.id), WORK[noun], count)
 
     def about(self, brand: str, subject: str) -> None:
         """Count one look at a customer, or one act on them that is not a choice."""
-        self._take((ABOUT_SUBJECT, brand, subject), ABOUT_SUBJECT)
+        self._take(("about", brand, subject), ABOUT_SUBJECT)
 
     def peer(self, address: str) -> None:
         """Count one request without a token."""
-        self._take((PEER, _subscriber(address)), PEER)
+        self._take(("peer", _subscriber(address)), PEER)
 
     def wrong_token(self, address: str) -> None:
         """Count one token that nobody holds."""
-        self._take((WRONG_TOKENS, _subscriber(address)), WRONG_TOKENS)
+        self._take(("wrong", _subscriber(address)), WRONG_TOKENS)
 
     def _take(self, key: Hashable, rate: Rate, count: int = 1) -> None:
         interval = 1 / (rate.per_second * self._share)
@@ -113,14 +115,14 @@ class Limits:
         with self._lock:
             full_at = max(self._full_at.get(key, now), now)
             wait = full_at + interval - now - depth
-            if wait <= 0:
+            admitted = wait <= interval * ROUNDING
+            if admitted:
                 self._full_at[key] = full_at + count * interval
                 if len(self._full_at) > MAX_BUCKETS:
                     self._forget(now)
-        if wait > 0:
-            raise RateLimitedError(
-                f"Too many requests; come back in {math.ceil(wait)} seconds.", retry_after=math.ceil(wait)
-            )
+        if not admitted:
+            seconds = max(math.ceil(wait), 1)
+            raise RateLimitedError(f"Too many requests; come back in {seconds} seconds.", retry_after=seconds)
 
     def _forget(self, now: float) -> None:
         """Drop full buckets, which say nothing, and where that is not enough those that are nearest to full."""

@@ -46,9 +46,13 @@ def initialise(settings: ConsentSettings, *, clock: Clock = utc_now) -> str:
     database = Database.connect(settings.url)
     if settings.log_mldsa:
         MldsaKey.create(settings.data_dir / MLDSA_KEY)
-    database.migrate(vault=keys.vault)
-    with database.writing() as session:
-        create_head(session)
+    try:
+        database.migrate(vault=keys.vault)
+        with database.writing() as session:
+            create_head(session)
+    except BaseException:
+        database.close()
+        raise
     path = settings.data_dir / OPERATOR_TOKEN
     with _opened(settings, database=database, keys=keys, clock=clock) as workplace:
         if path.exists():

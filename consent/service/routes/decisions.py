@@ -12,5 +12,6 @@ router = APIRouter()
 @router.post("/v1/decisions")
 def decide(batch: DecisionBatch, work: Work, caller: Brand) -> Decisions:
     """Answer whether uses are allowed now."""
+    work.limits.spend(caller, "decisions", len(batch.queries))
     with work.reading() as unit:
         return Decisions(decisions=decisions.decide(unit, caller, batch.queries))
