@@ -17,3 +17,21 @@ class InvalidContributionError(PrivacyError):
     """Numbers that a bounded sum must not contain: wrong shape, not finite, over the clip norm."""
 
     code = "invalid_contribution"
+
+
+class SecureSumError(PrivacyError):
+    """A secure sum that must not go on: a message out of place, too few brands, or one that does not fit."""
+
+    code = "secure_sum"
+
+
+class TooFewBrandsError(SecureSumError):
+    """Fewer brands answered than are needed to open a sum; nothing was learned."""
+
+    code = "too_few_brands"
+
+
+class TamperedShareError(SecureSumError):
+    """What a brand shared does not lead to what it had committed to."""
+
+    code = "tampered_share"

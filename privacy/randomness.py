@@ -1,12 +1,15 @@
 """Where noise comes from: the operating system's CSPRNG, or a seed that voids every guarantee."""
 
 import secrets
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+RandomBytes = Callable[[int], bytes]
+"""A source of bytes: `secrets.token_bytes`, or a seeded one, which voids every guarantee."""
 _FRACTION_BITS = 53
 
 
