@@ -30,8 +30,11 @@ def fits(draws: np.ndarray, expected: dict[int, float]) -> float:
     counts = Counter(draws.tolist())
     seen = [counts[x] for x in common]
     wanted = [p * draws.size for p in common.values()]
-    rest = draws.size - sum(seen)
-    return float(chisquare([*seen, rest], [*wanted, draws.size - sum(wanted)]).pvalue)
+    rest, expected_rest = draws.size - sum(seen), draws.size - sum(wanted)
+    if len(common) < len(expected):
+        seen, wanted = [*seen, rest], [*wanted, expected_rest]
+    assert rest == 0 or len(common) < len(expected)
+    return float(chisquare(seen, wanted).pvalue)
 
 
 @pytest.mark.parametrize("variance", [1, 2, 10, 100, 2_500])
