@@ -23,6 +23,7 @@ from consent.log.remote import FolderSource, LiveFolder, open_source
 from consent.log.report import report_json
 from consent.log.scrubbing import scrub_database
 from consent.log.verify import read_trust, require_file, verify_place
+from consent.receipts import check_receipt
 from consent.service import create_app, initialise
 from consent.service.keys import LogKeyKind
 from consent.service.rewrapping import rotate_payload_key
@@ -176,6 +177,24 @@ def check_proof(
         for given in (file, opening):
             require_file(given)
         verdict = check_entry_proof(file.read_bytes(), trust, opening.read_bytes() if opening else None)
+    except (ConsentError, OSError, UnicodeDecodeError) as error:
+        _stop(error)
+    for line in verdict.lines():
+        typer.echo(line)
+    sys.exit(VERIFIED if verdict.verified else MISMATCH)
+
+
+@audit.command("check-receipt")
+def check_received(
+    file: Annotated[Path, typer.Argument(help="A consent record or receipt (JSON-LD) of this service.")],
+    policy: Annotated[Path | None, typer.Option(help="Trusted logs, witnesses and their quorum.")] = None,
+    vkey: Annotated[Path | None, typer.Option(help="The log's verifier keys, from somebody you trust.")] = None,
+) -> None:
+    """Check a receipt offline against the proofs that it carries; exit 0 verified, 1 mismatch, 2 bad input."""
+    try:
+        trust = read_trust(vkey, policy)
+        require_file(file)
+        verdict = check_receipt(file.read_bytes(), trust)
     except (ConsentError, OSError, UnicodeDecodeError) as error:
         _stop(error)
     for line in verdict.lines():

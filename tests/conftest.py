@@ -21,9 +21,10 @@ from consent.client import ConsentClient
 from consent.contract import Act, Choice, LegalBasis, Notice, Purpose, SigningKey
 from consent.credentials import SubjectTokenRequest
 from consent.service import create_app, initialise
+from consent.service.erasure import erase, scrub
 from consent.settings import ConsentSettings
 from consent.transport import InProcessTransport
-from consent.wire import Role
+from consent.wire import Erasure, Role, SubjectRequest
 
 PURPOSE = "conversion"
 OTHER_PURPOSE = "churn"
@@ -88,6 +89,17 @@ class ConsentWorld:
     @property
     def officer(self) -> ConsentClient:
         return self.enrol(Role.OFFICER, "officer")
+
+    @property
+    def second_officer(self) -> ConsentClient:
+        return self.enrol(Role.OFFICER, "second-officer")
+
+    def erase(self, brand: str, subject: str) -> Erasure:
+        """Erase a customer past the requests and approvals that lead to it."""
+        work = self.app.state.workplace
+        with work.writing() as unit:
+            done: Erasure = erase(unit, SubjectRequest(brand=brand, subject=subject))
+        return done.model_copy(update={"scrubbed": scrub(work)})
 
     def declare(self, purpose: str) -> None:
         self.operator.declare_purpose(

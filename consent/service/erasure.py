@@ -4,10 +4,10 @@ What the log holds about them is sealed under their data key, so that destroying
 leaves commitments that nobody can open or guess. A customer who was erased is unknown, and unknown is denied.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, Delete, Update, case, delete, func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -15,34 +15,46 @@ from consent.contract import Act
 from consent.errors import ConsentError
 from consent.log.openings import segment_path
 from consent.log.scrubbing import DATABASE, is_pending, request_scrub, scrub_database
+from consent.rights import RequestState
 from consent.service.cohorts import rebuilt
 from consent.service.holding import PURPOSE
 from consent.service.logbook import logbook
+from consent.service.merges import groups_of
 from consent.service.oversight import participation
 from consent.service.work import Unit, Workplace
+from consent.store.customers import ConfirmationRow, GuardianRow, MergeRow, RightsRequestRow, SignalRow
 from consent.store.schema import ChoiceRow, IdempotencyRow, LogEntry, StateRow, SubjectKeyRow
 from consent.wire import Erasure, Participation, SubjectRequest
 
 DESTROYED = ("data_key", "salts", "payloads", "choices", "current_state")
+NAMING_ONE_CUSTOMER = (ChoiceRow, StateRow, ConfirmationRow, SignalRow, GuardianRow, SubjectKeyRow)
+"""Tables whose rows each are about the customer in their column `subject`."""
+UNDECIDED = (RequestState.PENDING.value, RequestState.APPROVED.value)
+ERASED_GUARDIAN = "0" * 64
+"""Stands for a guardian who was erased; it is nobody's pseudonym."""
 REMAINS = ("leaf_hashes", "aggregate_counts", "snapshot_roots", "released_statistics")
 
 
 def erase(unit: Unit, wanted: SubjectRequest) -> Erasure:
-    """Erase a customer and log that it was done, without their name; erasing again changes nothing."""
+    """Erase a customer and log that it was done, without their name; erasing again changes nothing.
+
+    All pseudonyms that are merged with the one named are that customer, and go with it: with one half gone, a
+    denial that it alone stood for would be gone as well.
+    """
     unit.lock()
-    session, brand, subject = unit.session, wanted.brand, wanted.subject
-    choices = list(
-        session.scalars(select(ChoiceRow.log_index).where(ChoiceRow.brand == brand, ChoiceRow.subject == subject))
-    )
-    key_id = session.scalar(
-        select(SubjectKeyRow.key_id).where(SubjectKeyRow.brand == brand, SubjectKeyRow.subject == subject)
-    )
-    if key_id is None:
+    session, brand = unit.session, wanted.brand
+    pseudonyms = groups_of(session, brand, {wanted.subject}).get(wanted.subject, (wanted.subject,))
+    _forget_rights_requests(session, brand, pseudonyms)
+    keys = list(session.scalars(select(SubjectKeyRow.key_id).where(*_of(SubjectKeyRow, brand, pseudonyms))))
+    if not keys:
         return Erasure(log_index=None, entries=0, choices=0, rounds=0, scrubbed=False)
-    rounds = participation(session, brand, subject)
-    purposes = _granted(session, wanted)
-    _forget_requests(session, choices)
-    entries = _destroy(session, wanted, key_id)
+    choices = list(session.scalars(select(ChoiceRow.log_index).where(*_of(ChoiceRow, brand, pseudonyms))))
+    rounds = _rounds(unit, brand, pseudonyms)
+    purposes = _granted(session, brand, pseudonyms)
+    sealed = select(LogEntry.log_index).where(LogEntry.key_id.in_(keys)).order_by(LogEntry.log_index)
+    entries = list(session.scalars(sealed))
+    _forget_requests(session, entries)
+    _destroy(session, brand, pseudonyms, keys)
     index = unit.log("subject_erased", _account(brand, len(entries), len(choices), rounds))
     rebuilt(session, brand, purposes, index)
     request_scrub(session, {DATABASE, *map(segment_path, entries)})
@@ -60,49 +72,62 @@ def scrub(work: Workplace) -> bool:
         return not is_pending(unit.session)
 
 
-def _granted(session: Session, wanted: SubjectRequest) -> Sequence[str]:
+def _of(table: type[Any], brand: str, pseudonyms: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    return table.brand == brand, table.subject.in_(pseudonyms)
+
+
+def _rounds(unit: Unit, brand: str, pseudonyms: Sequence[str]) -> Sequence[Participation]:
+    """Return the rounds that could use the customer under any pseudonym, each once."""
+    found = [one for pseudonym in pseudonyms for one in participation(unit, brand, pseudonym)]
+    by_round = {(one.run_id, one.round): one for one in found}
+    return sorted(by_round.values(), key=lambda one: one.log_index)
+
+
+def _granted(session: Session, brand: str, pseudonyms: Collection[str]) -> set[str]:
     """Return the purposes whose cohort loses the customer."""
-    return session.scalars(
-        select(StateRow.scope)
-        .where(
-            StateRow.brand == wanted.brand,
-            StateRow.subject == wanted.subject,
-            StateRow.kind == PURPOSE,
-            StateRow.act == Act.GRANT.value,
-        )
-        .order_by(StateRow.scope)
-    ).all()
+    granted = (StateRow.kind == PURPOSE, StateRow.act == Act.GRANT.value)
+    return set(session.scalars(select(StateRow.scope).where(*_of(StateRow, brand, pseudonyms), *granted)))
 
 
-def _destroy(session: Session, wanted: SubjectRequest, key_id: int) -> list[int]:
-    """Take away what opens the customer's entries, and their rows; return the entries' indices."""
-    sealed = LogEntry.key_id == key_id
-    entries = list(session.scalars(select(LogEntry.log_index).where(sealed).order_by(LogEntry.log_index)))
-    unsynchronised = {"synchronize_session": False}
-    session.execute(
-        update(LogEntry).where(sealed).values(payload=None, salt=None, key_id=None),
-        execution_options=unsynchronised,
-    )
-    for table in (ChoiceRow, StateRow, SubjectKeyRow):
-        session.execute(
-            delete(table).where(table.brand == wanted.brand, table.subject == wanted.subject),
-            execution_options=unsynchronised,
-        )
-    return entries
+def _destroy(session: Session, brand: str, pseudonyms: Collection[str], keys: Collection[int]) -> None:
+    """Take away what opens the customer's entries, and their rows."""
+    sealed = LogEntry.key_id.in_(keys)
+    _run(session, update(LogEntry).where(sealed).values(payload=None, salt=None, key_id=None))
+    for table in NAMING_ONE_CUSTOMER:
+        _run(session, delete(table).where(*_of(table, brand, pseudonyms)))
+    ends = or_(MergeRow.one.in_(pseudonyms), MergeRow.other.in_(pseudonyms))
+    _run(session, delete(MergeRow).where(MergeRow.brand == brand, ends))
+    _forget_guardian(session, brand, pseudonyms)
 
 
-def _forget_requests(session: Session, choices: Sequence[int]) -> None:
-    """Blank the hashes of the batches that named the customer: who knows a batch could confirm it by them."""
-    for index in choices:
-        latest = (
-            select(func.max(IdempotencyRow.first_index))
-            .where(IdempotencyRow.first_index <= index)
-            .scalar_subquery()
-        )
-        session.execute(
-            update(IdempotencyRow).where(IdempotencyRow.first_index == latest).values(request=None),
-            execution_options={"synchronize_session": False},
-        )
+def _forget_guardian(session: Session, brand: str, pseudonyms: Collection[str]) -> None:
+    """Take a guardian's name from what they answered for; a ward without one could grant for themselves."""
+    guarded = GuardianRow.brand == brand, GuardianRow.guardian.in_(pseudonyms)
+    _run(session, update(GuardianRow).where(*guarded).values(guardian=ERASED_GUARDIAN))
+    granted = ChoiceRow.brand == brand, ChoiceRow.guardian.in_(pseudonyms)
+    _run(session, update(ChoiceRow).where(*granted).values(guardian=ERASED_GUARDIAN))
+
+
+def _forget_rights_requests(session: Session, brand: str, pseudonyms: Collection[str]) -> None:
+    """Leave of requests that they were made; those that nobody decided can not be decided any more."""
+    theirs = _of(RightsRequestRow, brand, pseudonyms)
+    ended = case((RightsRequestRow.state.in_(UNDECIDED), RequestState.EXPIRED.value), else_=RightsRequestRow.state)
+    _run(session, update(RightsRequestRow).where(*theirs).values(subject=None, state=ended))
+
+
+def _forget_requests(session: Session, entries: Sequence[int]) -> None:
+    """Blank what is kept of the requests that made these entries: who knows a request could confirm it by that.
+
+    An entry that no such request made takes the request before it along, which is then only refused when repeated.
+    """
+    latest = func.max(IdempotencyRow.first_index)
+    places = {session.scalar(select(latest).where(IdempotencyRow.first_index <= index)) for index in entries}
+    made = IdempotencyRow.first_index.in_(places - {None})
+    _run(session, update(IdempotencyRow).where(made).values(request=None, response=b""))
+
+
+def _run(session: Session, statement: Update | Delete) -> None:
+    session.execute(statement, execution_options={"synchronize_session": False})
 
 
 def _account(brand: str, entries: int, choices: int, rounds: Sequence[Participation]) -> dict[str, Any]:

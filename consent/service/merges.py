@@ -74,7 +74,7 @@ def groups_of(session: Session, brand: str, subjects: Collection[str] | None = N
     """
     active = select(MergeRow.one, MergeRow.other).where(MergeRow.brand == brand, MergeRow.active)
     if subjects is None:
-        return _connected((one, other) for one, other in session.execute(active))
+        return connected((one, other) for one, other in session.execute(active))
     edges: set[Edge] = set()
     seen: set[str] = set()
     frontier = set(subjects)
@@ -88,10 +88,10 @@ def groups_of(session: Session, brand: str, subjects: Collection[str] | None = N
             found |= {(one, other) for one, other in session.execute(query)}
         edges |= found
         frontier = {end for edge in found for end in edge} - seen
-    return _connected(edges)
+    return connected(edges)
 
 
-def _connected(edges: Iterable[Edge]) -> dict[str, tuple[str, ...]]:
+def connected(edges: Iterable[Edge]) -> dict[str, tuple[str, ...]]:
     """Return the connected component of every end of an edge."""
     neighbours: dict[str, set[str]] = defaultdict(set)
     for one, other in edges:

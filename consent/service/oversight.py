@@ -1,7 +1,8 @@
 """What an officer, or a brand about itself, can ask: coverage, and the use made of one customer."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import and_, func, select
@@ -9,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from consent.contract import Act
 from consent.service.holding import PURPOSE
-from consent.service.standing import Standing, after, granted
+from consent.service.past import Past, past_of
+from consent.service.work import Unit
 from consent.store.schema import (
-    ChoiceRow,
     PurposeRow,
     RoundRow,
     RoundSnapshotRow,
@@ -22,9 +23,6 @@ from consent.store.schema import (
 from consent.wire import Participation, PurposeCoverage
 from privacy.accounting import epsilon
 
-History = Mapping[str, Sequence[tuple[int, bool]]]
-"""By purpose: log index and whether use was allowed from there on."""
-
 
 class _Attempt(NamedTuple):
     run_id: str
@@ -32,6 +30,7 @@ class _Attempt(NamedTuple):
     purpose: str
     log_index: int
     log_size: int
+    not_after: datetime
     noise_multiplier: float
     delta: float
     committed: bool
@@ -59,10 +58,10 @@ def coverage(session: Session, brand: str) -> tuple[PurposeCoverage, ...]:
     )
 
 
-def participation(session: Session, brand: str, subject: str) -> tuple[Participation, ...]:
-    """Return the rounds whose snapshot held this customer, from their own history of choices."""
-    history = _history(session, brand, subject)
-    used = [row for row in _attempts(session, brand, history) if _was_member(history, row)]
+def participation(unit: Unit, brand: str, subject: str) -> tuple[Participation, ...]:
+    """Return the rounds whose snapshot held this customer, from their own history."""
+    past = past_of(unit, brand, subject)
+    used = [row for row in _attempts(unit.session, brand, past.purposes) if _was_member(past, row)]
     multipliers: dict[str, list[float]] = defaultdict(list)
     rounds = []
     for row in _one_per_round(used):
@@ -81,21 +80,7 @@ def participation(session: Session, brand: str, subject: str) -> tuple[Participa
     return tuple(rounds)
 
 
-def _history(session: Session, brand: str, subject: str) -> History:
-    query = (
-        select(ChoiceRow.scope, ChoiceRow.act, ChoiceRow.recorded_at, ChoiceRow.log_index)
-        .where(ChoiceRow.brand == brand, ChoiceRow.subject == subject, ChoiceRow.kind == PURPOSE)
-        .order_by(ChoiceRow.log_index)
-    )
-    held: dict[str, Standing] = {}
-    history: dict[str, list[tuple[int, bool]]] = defaultdict(list)
-    for purpose, act, at, index in session.execute(query):
-        held[purpose] = after(held.get(purpose), Standing(Act(act), at, index))
-        history[purpose].append((index, granted(held[purpose])))
-    return history
-
-
-def _attempts(session: Session, brand: str, history: History) -> Sequence[_Attempt]:
+def _attempts(session: Session, brand: str, purposes: Collection[str]) -> Sequence[_Attempt]:
     """Return the attempts that asked a brand; once attested, the attested one alone."""
     query = (
         select(
@@ -104,6 +89,7 @@ def _attempts(session: Session, brand: str, history: History) -> Sequence[_Attem
             RoundRow.purpose,
             RoundRow.log_index,
             SnapshotRow.log_size,
+            SnapshotRow.not_after,
             SpendRow.noise_multiplier,
             SpendRow.delta,
             SpendRow.committed,
@@ -120,7 +106,7 @@ def _attempts(session: Session, brand: str, history: History) -> Sequence[_Attem
         )
         .where(
             RoundSnapshotRow.brand == brand,
-            RoundRow.purpose.in_(list(history)),
+            RoundRow.purpose.in_(sorted(purposes)),
             (SpendRow.manifest.is_(None)) | (SpendRow.manifest == RoundRow.digest),
         )
         .order_by(RoundRow.log_index)
@@ -128,9 +114,9 @@ def _attempts(session: Session, brand: str, history: History) -> Sequence[_Attem
     return [_Attempt(*row) for row in session.execute(query)]
 
 
-def _was_member(history: History, row: _Attempt) -> bool:
-    before = [allowed for index, allowed in history[row.purpose] if index < row.log_size]
-    return bool(before) and before[-1]
+def _was_member(past: Past, row: _Attempt) -> bool:
+    held = past.holdings(lambda index, _: index < row.log_size, row.not_after)
+    return held.holds(past.subject, row.purpose)
 
 
 def _one_per_round(rows: Sequence[_Attempt]) -> Sequence[_Attempt]:

@@ -41,7 +41,7 @@ def world(consent_worlds: Callable[..., Any], database_url: str) -> Any:
 @pytest.fixture
 def exported(world: Any, tmp_path: Path) -> Path:
     """An export that was made after an erasure."""
-    world.officer.erase("acme", ANN)
+    world.erase("acme", ANN)
     out = tmp_path / "export.ndjson"
     assert run("export", world.settings.log_dir, "--out", out)[0] == 0
     return out
@@ -225,7 +225,7 @@ def test_an_erasure_while_a_log_is_exported_makes_no_export_that_looks_changed(
     def open_and_erase(folder: Path) -> FolderSource:
         source = FolderSource(folder)
         del vars(source)["_changing"]["openings/000000.ndjson"]
-        world.officer.erase("acme", ANN)
+        world.erase("acme", ANN)
         return source
 
     out = tmp_path / "export.ndjson"
@@ -238,7 +238,7 @@ def test_an_erasure_while_a_log_is_exported_makes_no_export_that_looks_changed(
 
 
 def test_more_erased_lines_in_a_folder_than_erasures_account_for_are_a_finding(world: Any, tmp_path: Path) -> None:
-    world.officer.erase("acme", ANN)
+    world.erase("acme", ANN)
     report = verify_folder(world.settings.log_dir)
     assert (report.findings, report.erased, report.accounted) == ([], 1, 1)
     shutil.copytree(world.settings.log_dir, tmp_path / "copy")
@@ -259,7 +259,7 @@ def test_an_erasure_while_a_folder_is_read_is_no_finding(world: Any, monkeypatch
         opened.append(open_source(place))
         if len(opened) == 1:
             del vars(opened[0])["_changing"]["openings/000000.ndjson"]
-            world.officer.erase("acme", ANN)
+            world.erase("acme", ANN)
         return opened[-1]
 
     monkeypatch.setattr(verify_module, "open_source", open_and_erase)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rights_desk import erase_by_two, request
 from sqlalchemy import func, select
 
 from consent import errors
@@ -18,6 +19,7 @@ from consent.log.merkle import consistency_proof, inclusion_proof, leaf_hash, ve
 from consent.log.payloads import Subject
 from consent.log.store import entries, read_head
 from consent.log.verify import verify_folder
+from consent.rights import RequestKind
 from consent.service.erasure import erase
 from consent.store.schema import ChoiceRow, IdempotencyRow, LogEntry, ScrubRow, StateRow, SubjectKeyRow
 from consent.wire import SubjectRequest
@@ -79,8 +81,8 @@ def test_row_14_no_byte_tells_of_an_erased_customer(world: Any, caplog: pytest.L
         world.record("acme", [Act.GRANT, Act.WITHDRAW][step % 2], *others[:150], ANN, *others[150:])
     canaries = secrets_of(world, ANN)
     assert {what.split()[0] for what, _ in place_of(world, canaries)} >= {"line"}
-    done = world.officer.erase("acme", ANN)
-    assert (done.entries, done.choices, done.scrubbed) == (3, 3, True)
+    done = erase_by_two(world, ANN)
+    assert (done.entries, done.choices, done.scrubbed) == (4, 3, True)
     world.record("acme", Act.GRANT, *others)
     assert place_of(world, canaries) == set()
     assert ANN not in caplog.text
@@ -95,7 +97,7 @@ def test_every_proof_and_the_verification_hold_after_an_erasure(world: Any, tmp_
     kept.write_text((world.settings.log_dir / "checkpoint").read_text())
     leaves, root = tree(world)
     proofs = [inclusion_proof(leaves, index) for index in range(len(leaves))]
-    world.brand("acme").erase("acme", ANN)
+    world.erase("acme", ANN)
     world.record("acme", Act.GRANT, BOB)
     after, new_root = tree(world)
     assert after[: len(leaves)] == leaves
@@ -117,7 +119,7 @@ def test_an_erased_customer_is_unknown_and_denied(world: Any) -> None:
     world.record("acme", Act.GRANT, ANN, BOB)
     world.coordinator.seal_snapshots(PURPOSE, ["acme"])
     acme = world.brand("acme")
-    acme.erase("acme", ANN)
+    world.erase("acme", ANN)
     decision = acme.decide([DecisionQuery(brand="acme", subject=ANN, purpose=PURPOSE)])[0]
     assert (decision.allowed, decision.reason.value) == (False, "no_grant")
     with pytest.raises(errors.StaleSnapshotError):
@@ -129,7 +131,7 @@ def test_an_erased_customer_is_unknown_and_denied(world: Any) -> None:
 
 def test_the_erasure_is_an_entry_that_names_nobody(world: Any) -> None:
     world.record("acme", Act.GRANT, ANN)
-    done = world.officer.erase("acme", ANN)
+    done = world.erase("acme", ANN)
     with world.app.state.workplace.reading() as unit:
         (stored,) = entries(unit.session, done.log_index, done.log_index + 1)
     assert isinstance(stored.opening, Opening)
@@ -150,10 +152,10 @@ def test_the_erasure_is_an_entry_that_names_nobody(world: Any) -> None:
 def test_erasing_again_or_somebody_unknown_changes_nothing(world: Any) -> None:
     world.record("acme", Act.GRANT, ANN)
     world.brand("other")
-    world.officer.erase("acme", ANN)
+    world.erase("acme", ANN)
     size = tree(world)
     for brand, subject in (("acme", ANN), ("acme", BOB), ("other", ANN), ("nobody", ANN)):
-        again = world.officer.erase(brand, subject)
+        again = world.erase(brand, subject)
         assert (again.log_index, again.entries, again.scrubbed) == (None, 0, True)
     assert tree(world) == size
 
@@ -161,7 +163,7 @@ def test_erasing_again_or_somebody_unknown_changes_nothing(world: Any) -> None:
 def test_the_same_pseudonym_at_another_brand_is_another_customer(world: Any) -> None:
     world.record("acme", Act.GRANT, ANN)
     world.record("other", Act.GRANT, ANN)
-    world.officer.erase("acme", ANN)
+    world.erase("acme", ANN)
     assert [count(world, table, table.subject == ANN) for table in (ChoiceRow, StateRow, SubjectKeyRow)] == [
         1,
         1,
@@ -172,7 +174,7 @@ def test_the_same_pseudonym_at_another_brand_is_another_customer(world: Any) -> 
 def test_a_customer_who_comes_back_gets_another_key(world: Any) -> None:
     world.record("acme", Act.GRANT, ANN)
     before = secrets_of(world, ANN)
-    world.officer.erase("acme", ANN)
+    world.erase("acme", ANN)
     world.record("acme", Act.GRANT, ANN)
     assert not set(secrets_of(world, ANN).values()) & set(before.values()) - {ANN.encode(), bytes.fromhex(ANN)}
     query = DecisionQuery(brand="acme", subject=ANN, purpose=PURPOSE)
@@ -184,7 +186,7 @@ def test_a_batch_with_an_erased_customer_is_not_recorded_again(world: Any) -> No
     acme, batch = world.brand("acme"), [world.choice("acme", ANN, Act.GRANT), world.choice("acme", BOB, Act.GRANT)]
     indices = acme.record(batch, idempotency_key="both")
     assert acme.record(batch, idempotency_key="both") == indices
-    acme.erase("acme", ANN)
+    world.erase("acme", ANN)
     assert count(world, IdempotencyRow, IdempotencyRow.request.is_(None)) == 1
     with pytest.raises(errors.ConflictError):
         acme.record(batch, idempotency_key="both")
@@ -193,7 +195,7 @@ def test_a_batch_with_an_erased_customer_is_not_recorded_again(world: Any) -> No
 @pytest.mark.parametrize("step", ["_forget_requests", "_destroy", "_account", "rebuilt", "request_scrub"])
 def test_a_fault_in_the_middle_leaves_everything(world: Any, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     world.record("acme", Act.GRANT, ANN)
-    officer = world.officer
+    asked, second = world.officer.ask_right(request(ANN, RequestKind.ERASURE)), world.second_officer
     before = tree(world), secrets_of(world, ANN)
 
     def fail(*_: object) -> None:
@@ -202,9 +204,9 @@ def test_a_fault_in_the_middle_leaves_everything(world: Any, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr(f"consent.service.erasure.{step}", fail)
         with pytest.raises(errors.UnavailableError):
-            officer.erase("acme", ANN)
+            second.approve_request(asked.request_id)
     assert (tree(world), secrets_of(world, ANN)) == before
-    assert officer.erase("acme", ANN).entries == 1
+    assert second.approve_request(asked.request_id).erasure.entries == 2
 
 
 def test_row_22_a_crash_after_the_commit_is_scrubbed_at_the_next_publication(world: Any) -> None:
@@ -214,7 +216,7 @@ def test_row_22_a_crash_after_the_commit_is_scrubbed_at_the_next_publication(wor
     with suppress(ZeroDivisionError), place.database.writing() as session:
         erase(place._unit(session), SubjectRequest(brand="acme", subject=ANN))
     assert "000000.ndjson" in {name for _, name in place_of(world, canaries)}
-    done = world.officer.erase("acme", ANN)
+    done = world.erase("acme", ANN)
     assert (done.entries, done.scrubbed) == (0, True)
     assert place_of(world, canaries) == set()
     assert verify_folder(world.settings.log_dir).findings == []
@@ -226,7 +228,7 @@ def test_a_large_database_is_left_for_later_and_its_openings_are_not(
     world.record("acme", Act.GRANT, ANN)
     canaries = secrets_of(world, ANN)
     monkeypatch.setattr("consent.service.erasure.scrub_database", lambda _: False)
-    assert world.officer.erase("acme", ANN).scrubbed is False
+    assert world.erase("acme", ANN).scrubbed is False
     assert count(world, ScrubRow) == 1
     assert "000000.ndjson" not in {name for _, name in place_of(world, canaries)}
 
@@ -243,9 +245,9 @@ def test_a_log_that_can_not_be_published_does_not_keep_the_database_from_being_s
     with monkeypatch.context() as patch:
         patch.setattr(world.app.state.workplace, "publish_now", fail)
         patch.setattr(world.app.state.workplace._publishing, "appended", lambda: None)
-        assert world.officer.erase("acme", ANN).scrubbed is False
+        assert world.erase("acme", ANN).scrubbed is False
     assert {name for _, name in place_of(world, canaries)} == {"000000.ndjson"}
-    assert world.officer.erase("acme", ANN).scrubbed is True
+    assert world.erase("acme", ANN).scrubbed is True
     assert place_of(world, canaries) == set()
 
 

@@ -95,7 +95,7 @@ def erased(world: Any, postgres: Any, *, analysed: bool) -> tuple[set[tuple[str,
     canaries = secrets_of(world, ann)
     postgres("ANALYZE; CHECKPOINT" if analysed else "CHECKPOINT")
     before = told_by(files_of_server(postgres), canaries)
-    assert world.officer.erase("acme", ann).scrubbed
+    assert world.erase("acme", ann).scrubbed
     postgres("CHECKPOINT")
     return before, told_by(files_of_server(postgres), canaries)
 
@@ -133,6 +133,6 @@ def test_row_14_a_sqlite_backup_made_afterwards_tells_nothing_of_an_erased_custo
 
     before = told_by(backed_up("before.db"), canaries)
     assert {"pseudonym", "wrapped key"} <= {what for what, name in before if name == "before.db"}
-    assert world.officer.erase("acme", ann).scrubbed
+    assert world.erase("acme", ann).scrubbed
     assert told_by(backed_up("after.db"), canaries) == set()
     assert {what for what, _ in before if what.startswith(OPENING)} == set()

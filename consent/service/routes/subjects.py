@@ -1,27 +1,55 @@
-"""One customer: what use was made of them, and their erasure; they are named in the body alone."""
+"""One customer: what use was made of them, a statement of everything, and ending it; named in the body alone."""
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from consent.service import erasure, oversight, reading
-from consent.service.access import OfficerOrBrand, Work, require_sight
-from consent.wire import Erasure, ParticipationView, SubjectRequest
+from fastapi import APIRouter, Depends, Response
+
+from consent.rights import AccessRequest, AccessStatement, Objection, Withdrawn
+from consent.service import oversight, reading, statement, withdrawals
+from consent.service.access import OfficerOrBrand, Work, allow, require_customer
+from consent.service.pages import HEADERS, statement_page
+from consent.service.work import Caller
+from consent.wire import ParticipationView, Role, SubjectRequest
 
 router = APIRouter()
+Asker = Annotated[Caller, Depends(allow(Role.OFFICER, Role.BRAND, Role.BRAND_ADMIN, Role.SUBJECT))]
 
 
 @router.post("/v1/subjects/participation")
 def participation(wanted: SubjectRequest, work: Work, caller: OfficerOrBrand) -> ParticipationView:
     """Give the rounds that could use this customer; that it was asked is logged."""
-    require_sight(caller, wanted.brand)
+    require_customer(work, caller, wanted)
     with work.writing() as unit:
         reading.log_about(unit, "participation_read", {"reader": caller.role.value}, wanted)
-        return ParticipationView(rounds=oversight.participation(unit.session, wanted.brand, wanted.subject))
+        return ParticipationView(rounds=oversight.participation(unit, wanted.brand, wanted.subject))
 
 
-@router.post("/v1/subjects/erasure")
-def erase(wanted: SubjectRequest, work: Work, caller: OfficerOrBrand) -> Erasure:
-    """Destroy what is held about this customer."""
-    require_sight(caller, wanted.brand)
+@router.post("/v1/subjects/access")
+def access(wanted: AccessRequest, work: Work, caller: Asker) -> AccessStatement:
+    """Give everything that is held about this customer, to themselves or once a second person approved."""
+    require_customer(work, caller, wanted)
+    return statement.give(work, caller, wanted)
+
+
+@router.post("/v1/subjects/access/page")
+def access_page(wanted: AccessRequest, work: Work, caller: Asker) -> Response:
+    """Give the same as a page to print."""
+    require_customer(work, caller, wanted)
+    page = statement_page(statement.give(work, caller, wanted))
+    return Response(page, media_type="text/html; charset=utf-8", headers=HEADERS)
+
+
+@router.post("/v1/subjects/withdrawal")
+def withdraw(wanted: SubjectRequest, work: Work, caller: Asker) -> Withdrawn:
+    """Withdraw every purpose that was ever asked for, and every channel."""
+    require_customer(work, caller, wanted)
     with work.writing() as unit:
-        done = erasure.erase(unit, wanted)
-    return done.model_copy(update={"scrubbed": erasure.scrub(work)})
+        return withdrawals.withdraw_everything(unit, caller, wanted)
+
+
+@router.post("/v1/subjects/objection")
+def object_to(wanted: Objection, work: Work, caller: Asker) -> Withdrawn:
+    """Deny purposes that the customer objects to."""
+    require_customer(work, caller, wanted)
+    with work.writing() as unit:
+        return withdrawals.object_to(unit, caller, wanted)
