@@ -26,6 +26,10 @@ class LastUse:
             self._noted[key_id] = day
             self._thread.submit(self._write, key_id, day)
 
+    def settle(self) -> None:
+        """Return once what was noted so far is written."""
+        self._thread.submit(bool).result()
+
     def close(self) -> None:
         """Write what is left to be noted."""
         self._thread.shutdown()

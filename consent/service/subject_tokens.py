@@ -7,7 +7,6 @@ ends within the hour.
 """
 
 import base64
-import binascii
 import json
 from datetime import datetime, timedelta
 
@@ -67,9 +66,12 @@ def authenticate_subject(vault: Vault, token: str, now: datetime) -> Caller:
 
 
 def _opened(vault: Vault, token: str) -> _Content | None:
+    text = token.removeprefix(PREFIX)
     try:
-        sealed = base64.b64decode(token.removeprefix(PREFIX), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        sealed = base64.urlsafe_b64decode(text)
+    except ValueError:
+        return None
+    if base64.urlsafe_b64encode(sealed).decode() != text:
         return None
     for key in vault.derived(LABEL):
         try:
