@@ -29,6 +29,7 @@ from consent.service.keys import LogKeyKind
 from consent.service.rewrapping import rotate_payload_key
 from consent.service.rotation import rotate_log_key
 from consent.service.setup import OPERATOR_TOKEN, open_workplace
+from consent.serving import serve as run_service
 from consent.settings import ConsentSettings
 from consent.witness import WitnessSettings
 from consent.witness import create_app as create_witness
@@ -64,7 +65,7 @@ def serve() -> None:
     except (ConsentError, OSError) as error:
         _stop(error)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    uvicorn.run(app, host=settings.host, port=settings.port, access_log=False, log_level="warning")
+    run_service(app, settings)
 
 
 class RotatedKey(StrEnum):
