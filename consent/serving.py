@@ -13,7 +13,7 @@ GRACE_SECONDS = 30
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn waits for open answers before it tells the application to end; streams have to hear of it earlier."""
+    """Uvicorn waits for open answers before it tells the application to end; streams have to hear it earlier."""
 
     def __init__(self, config: uvicorn.Config, streams: Streams) -> None:
         super().__init__(config)
