@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -33,6 +33,17 @@ from consent.credentials import (
 from consent.deciding import RosterRequest, RosterView
 from consent.errors import ConsentError, UnavailableError
 from consent.events import HEARTBEAT_SECONDS, Event, read_events
+from consent.preference_signals import (
+    ConfirmationRequest,
+    ConsentString,
+    ExportedString,
+    ExportRequest,
+    GpcSignal,
+    GppAnswer,
+    ImportedString,
+    OptOutAnswer,
+    SignalMapping,
+)
 from consent.problem import Problem
 from consent.rights import (
     AccessRequest,
@@ -290,6 +301,44 @@ class ConsentClient:
     def search_log(self, query: LogQuery) -> LogPage:
         """Return a page of log entries, which is logged; officers, and a brand about itself."""
         return self._read(LogPage, self._post("/v1/log/search", query))
+
+    def honour_gpc(self, brand: str, subject: str, header_values: Sequence[str]) -> OptOutAnswer:
+        """Forward the `Sec-GPC` values of a customer's request, as received; brands."""
+        body = GpcSignal(brand=brand, subject=subject, header_values=tuple(header_values))
+        return self._read(OptOutAnswer, self._post("/v1/signals/gpc", body))
+
+    def opt_out_confirmation(self, brand: str, subject: str) -> OptOutAnswer:
+        """Return whether a customer's opt-out is in effect now; brands."""
+        body = ConfirmationRequest(brand=brand, subject=subject)
+        return self._read(OptOutAnswer, self._post("/v1/signals/confirmation", body))
+
+    def opt_out_page(self, brand: str, subject: str) -> str:
+        """Return the same as a page of HTML to show to the customer; brands."""
+        body = ConfirmationRequest(brand=brand, subject=subject, format="html")
+        return self._post("/v1/signals/confirmation", body).decode()
+
+    def import_tcf(self, brand: str, subject: str, text: str) -> ImportedString:
+        """Record what a customer's TC string says; brands."""
+        body = ConsentString(brand=brand, subject=subject, text=text)
+        return self._read(ImportedString, self._post("/v1/signals/tcf", body))
+
+    def import_gpp(self, brand: str, subject: str, text: str) -> GppAnswer:
+        """Record what a customer's GPP string says; brands."""
+        body = ConsentString(brand=brand, subject=subject, text=text)
+        return self._read(GppAnswer, self._post("/v1/signals/gpp", body))
+
+    def export_string(self, brand: str, subject: str, form: Literal["tcf", "usnat"]) -> ExportedString:
+        """Return a consent string written from a customer's choices; brands."""
+        body = ExportRequest(brand=brand, subject=subject, format=form)
+        return self._read(ExportedString, self._post("/v1/signals/export", body))
+
+    def declare_signal_mapping(self, brand: str, mapping: SignalMapping) -> None:
+        """Declare what signals and strings mean for a brand; officers."""
+        self._put(f"/v1/brands/{brand}/signal-mapping", mapping)
+
+    def signal_mapping(self, brand: str) -> SignalMapping:
+        """Return what signals and strings mean for a brand; officers, and the brand."""
+        return self._read(SignalMapping, self._get(f"/v1/brands/{brand}/signal-mapping"))
 
     def checkpoint(self) -> str:
         """Return the log's signed checkpoint, to be kept and compared later."""

@@ -1,5 +1,6 @@
 """Settings of the consent service: table `consent` of the configuration file, `CONFIDE_CONSENT_*`."""
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -86,6 +87,8 @@ class ConsentSettings(ServiceSettings):
     """What every limit on how often somebody may ask is multiplied by."""
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Whose `X-Forwarded-For` is believed; otherwise a peer is the address at the other end of the socket."""
+    gpc_last_update: date | None = None
+    """Since when `/.well-known/gpc.json` says that we honour Global Privacy Control; without it, nothing does."""
     max_body_bytes: Annotated[int, Field(ge=1_024)] = 8 * 1024 * 1024
     """Largest request body that is read."""
     max_import_bytes: Annotated[int, Field(ge=1_024)] = 2 * 1024 * 1024 * 1024

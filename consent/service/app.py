@@ -44,6 +44,7 @@ def create_app(
     app.state.workplace, app.state.metrics = work, metrics
     app.state.streams = Streams()
     app.state.watch = Watch(work, min_free_bytes=settings.min_free_bytes)
+    app.state.gpc_last_update = settings.gpc_last_update
     for router in ROUTERS:
         app.include_router(router)
     routes = [route for router in ROUTERS for route in router.routes]
