@@ -57,6 +57,7 @@ from consent.rights import (
     Withdrawn,
 )
 from consent.searching import LogPage, LogQuery
+from consent.webhooks import NewWebhook, WebhookList, WebhookRequest, WebhookView
 from consent.wire import (
     Approval,
     Budget,
@@ -301,6 +302,18 @@ class ConsentClient:
     def search_log(self, query: LogQuery) -> LogPage:
         """Return a page of log entries, which is logged; officers, and a brand about itself."""
         return self._read(LogPage, self._post("/v1/log/search", query))
+
+    def register_webhook(self, url: str) -> NewWebhook:
+        """Have an address told of every choice from now on; shows the signing secret once; admins of brands."""
+        return self._read(NewWebhook, self._post("/v1/webhooks", WebhookRequest(url=url)))
+
+    def webhooks(self) -> tuple[WebhookView, ...]:
+        """Return the caller's brand's addresses and how deliveries to them go; the brand's side."""
+        return self._read(WebhookList, self._get("/v1/webhooks")).webhooks
+
+    def remove_webhook(self, webhook_id: str) -> None:
+        """Have an address told nothing any more; admins of brands."""
+        self._send(self._http.build_request("DELETE", f"/v1/webhooks/{webhook_id}", headers=self._headers))
 
     def honour_gpc(self, brand: str, subject: str, header_values: Sequence[str]) -> OptOutAnswer:
         """Forward the `Sec-GPC` values of a customer's request, as received; brands."""

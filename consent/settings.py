@@ -94,6 +94,12 @@ class ConsentSettings(ServiceSettings):
     max_import_bytes: Annotated[int, Field(ge=1_024)] = 2 * 1024 * 1024 * 1024
     """Largest file of choices that is taken in, a piece at a time."""
 
+    webhook_interval: Annotated[float, Field(gt=0, le=60)] = 1
+    """Seconds between looks at which choices brands' webhooks wait for."""
+    webhook_days: Annotated[int, Field(ge=1, le=30)] = 5
+    """Days after which a webhook that takes nothing is given up."""
+    webhook_loopback_ca: Path | None = None
+    """For tests alone: webhooks may be on this machine, under certificates of the authority in this file."""
     min_free_bytes: Annotated[int, Field(ge=0)] = 256 * 1024 * 1024
     """With less free space on the log's disk the service says that it is not ready."""
 

@@ -163,6 +163,28 @@ class Vault:
         """Draw a data key; return it, and as it is kept."""
         return self._make(subject, key_id, self.current())
 
+    def seal_secret(self, owner: str, secret: bytes) -> bytes:
+        """Encrypt a secret of the service's own under the key that wraps now, bound to whose it is."""
+        current, nonce = self.current(), self._random_bytes(NONCE_BYTES)
+        return current.encode() + nonce + self._ciphers[current].encrypt(nonce, secret, _secret(owner))
+
+    def open_secret(self, owner: str, sealed: bytes) -> bytes:
+        """Decrypt what `seal_secret` made.
+
+        Raises:
+            LogInconsistentError: it opens under no payload key that is there, or is somebody else's.
+        """
+        name, sealed = sealed[: 2 * KEY_ID_BYTES].decode(), sealed[2 * KEY_ID_BYTES :]
+        if name not in self._ciphers:
+            self._follow()
+        try:
+            return self._ciphers[name].decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _secret(owner))
+        except (KeyError, InvalidTag):
+            raise LogInconsistentError(
+                "A secret does not open under the service's payload key; restore the payload key that belongs to "
+                "this database."
+            ) from None
+
     def open(self, session: Session, sealed: SealedOpening) -> Opening:
         """Decrypt one opening; raises `LogInconsistentError` when its key is gone or does not fit."""
         return self.open_all(session, [sealed])[0]
@@ -236,6 +258,10 @@ def wrapping_key_id(key: bytes) -> str:
 
 def _place(index: int) -> bytes:
     return b"confide/v1/opening\n" + index.to_bytes(8, "big")
+
+
+def _secret(owner: str) -> bytes:
+    return f"confide/v1/secret\n{owner}".encode()
 
 
 def _owner(subject: Subject) -> bytes:

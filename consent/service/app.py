@@ -1,6 +1,7 @@
 """The application: one router per noun, behind one boundary that caps, logs and translates errors."""
 
 import secrets
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,12 +17,15 @@ from consent.service import problems
 from consent.service.access import scopes_of
 from consent.service.admission import Admission
 from consent.service.boundary import Boundary
+from consent.service.courier import Courier
 from consent.service.metrics import Metrics
 from consent.service.oidc import OidcVerifier
 from consent.service.readiness import Watch
 from consent.service.routes import ROUTERS, imports
 from consent.service.setup import open_workplace
 from consent.service.streams import Streams
+from consent.service.targets import Targets
+from consent.service.work import Workplace
 from consent.settings import ConsentSettings
 from consent.wire import Role
 
@@ -40,10 +44,7 @@ def create_app(
     )
     work = open_workplace(settings, clock=clock, random_bytes=random_bytes)
     metrics = Metrics()
-    work.database.committed = metrics.committed
-    app.state.workplace, app.state.metrics = work, metrics
-    app.state.streams = Streams()
-    app.state.watch = Watch(work, min_free_bytes=settings.min_free_bytes)
+    _assemble(app, settings, work, metrics)
     app.state.gpc_last_update = settings.gpc_last_update
     for router in ROUTERS:
         app.include_router(router)
@@ -63,7 +64,25 @@ def create_app(
     return app
 
 
+def _assemble(app: FastAPI, settings: ConsentSettings, work: Workplace, metrics: Metrics) -> None:
+    """Put the parts that requests share where their handlers find them."""
+    work.database.committed = metrics.committed
+    app.state.workplace, app.state.metrics = work, metrics
+    app.state.streams = Streams()
+    app.state.watch = Watch(work, min_free_bytes=settings.min_free_bytes)
+    app.state.targets = Targets(loopback=settings.webhook_loopback_ca is not None)
+    app.state.courier = Courier(
+        work,
+        targets=app.state.targets,
+        trust=ssl.create_default_context(cafile=settings.webhook_loopback_ca),
+        interval=settings.webhook_interval,
+        days=settings.webhook_days,
+    )
+
+
 @asynccontextmanager
 async def _closing(app: FastAPI) -> AsyncIterator[None]:
+    app.state.courier.start()
     yield
+    await run_sync(app.state.courier.close)
     await run_sync(app.state.workplace.close)

@@ -15,6 +15,7 @@ from consent.files import sync_folders, write_private
 from consent.keyfiles import KEY_BYTES
 from consent.log.payloads import wrapping_key_id
 from consent.log.scrubbing import DATABASE, request_scrub, scrub_database
+from consent.service import webhooks
 from consent.service.keys import PAYLOAD_KEY, older_payload_key, older_payload_keys, read_payload_key
 from consent.service.work import Workplace
 from consent.store.schema import SubjectKeyRow
@@ -91,6 +92,7 @@ def _conclude(work: Workplace, folder: Path) -> int:
                 f"Customers' keys are still wrapped under the old payload key: another service uses this database "
                 f"with keys of its own. Stop it, give it {folder / PAYLOAD_KEY}, and run the command again."
             )
+        webhooks.reseal(unit)
         customers = unit.session.scalar(under) or 0
         unit.log(REWRAPPED, {"old": old, "new": current, "customers": customers})
         request_scrub(unit.session, {DATABASE})

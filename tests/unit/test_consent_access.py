@@ -81,6 +81,9 @@ ALLOWED = {
     "/v1/confirmations": {Role.BRAND},
     "/v1/confirmations/confirm": {Role.BRAND},
     "/v1/keys": PRINCIPALS,
+    "/v1/webhooks": {Role.BRAND_ADMIN},
+    "GET /v1/webhooks": {Role.BRAND, Role.BRAND_ADMIN},
+    "/v1/webhooks/{webhook_id}": {Role.BRAND_ADMIN},
     "/metrics": {Role.OPERATOR},
 }
 """Who may ask, by path; by method and path where methods differ."""

@@ -29,6 +29,7 @@ from consent.service.routes import (
     subject_tokens,
     subjects,
     tasks,
+    webhooks,
 )
 
 ROUTERS: tuple[APIRouter, ...] = tuple(
@@ -60,5 +61,6 @@ ROUTERS: tuple[APIRouter, ...] = tuple(
         subject_tokens,
         subjects,
         tasks,
+        webhooks,
     )
 )
