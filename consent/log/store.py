@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import insert, select
-from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.orm import Session
 
 from consent.errors import LogConflictError, LogError, LogInconsistentError
@@ -21,6 +20,7 @@ from consent.log.commitments import (
 )
 from consent.log.merkle import Frontier, leaf_hash
 from consent.log.payloads import RandomBytes, Subject, Vault
+from consent.store.driver import Driver
 from consent.store.schema import LogEntry, LogHead
 
 Payload = Mapping[str, Any]
@@ -56,7 +56,7 @@ def read_head(session: Session, *, lock: bool = False) -> Frontier:
     Raises:
         LogInconsistentError: there is no head.
     """
-    found = _Driver(session).execute(READ_AND_LOCK_HEAD if lock else READ_HEAD).fetchone()
+    found = Driver(session).execute(READ_AND_LOCK_HEAD if lock else READ_HEAD).fetchone()
     if found is None:
         raise LogInconsistentError("The database holds no log head; run `confide consent init` first.")
     size, frontier = found
@@ -90,7 +90,7 @@ def append(
     if rows:
         if any(subjects):
             rows = _sealed(session, vault, subjects, rows)
-        driver = _Driver(session)
+        driver = Driver(session)
         swapped = driver.execute(SWAP_HEAD, (frontier.size, frontier.to_bytes(), first))
         if swapped.rowcount != 1:
             raise LogConflictError("Another writer appended to the log first; repeat the request.")
@@ -126,27 +126,6 @@ def _sealed(
             key = keys[subject]
             sealed.append((index, entry, None, key.seal(Opening(index, salt, payload)).ciphertext, key.key_id))
     return sealed
-
-
-class _Driver:
-    """The driver itself, inside the session's transaction: a single append is mostly what lies above it."""
-
-    def __init__(self, session: Session) -> None:
-        connection = session.connection()
-        self._sqlite = connection.dialect.name == "sqlite"
-        self._cursor = connection.connection.cursor()
-
-    def execute(self, statement: str, values: Sequence[object] = ()) -> DBAPICursor:
-        """Run a statement that is written for PostgreSQL."""
-        self._cursor.execute(self._spelled(statement), values)
-        return self._cursor
-
-    def executemany(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
-        """Run it for every row."""
-        self._cursor.executemany(self._spelled(statement), rows)
-
-    def _spelled(self, statement: str) -> str:
-        return statement.replace("%s", "?").removesuffix(" FOR UPDATE") if self._sqlite else statement
 
 
 def entries(session: Session, start: int, end: int) -> Iterator[StoredEntry]:

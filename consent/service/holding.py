@@ -16,11 +16,19 @@ from consent.contract import Act, Channel, Decision, DecisionQuery, DecisionReas
 from consent.log.store import read_head
 from consent.service.merges import groups_of
 from consent.service.standing import Standing
-from consent.store.schema import NoticeRow, PurposeRow, StateRow
+from consent.store.driver import Driver, places
+from consent.store.schema import StateRow
 
 PURPOSE = "purpose"
 CHANNEL = "channel"
 LOOKUP_CHUNK = 1_000
+
+READ_PURPOSES = "SELECT purpose FROM purposes"
+READ_REPLACED = "SELECT digest, purpose FROM notices WHERE replaced_by IS NOT NULL"
+READ_STATES = (
+    "SELECT kind, scope, subject, act, decided_at, log_index, notice, expires_at FROM states "
+    "WHERE brand = %s AND subject IN"
+)
 
 Key = tuple[str, str, str]
 """Kind, scope and subject."""
@@ -112,7 +120,7 @@ def holdings(session: Session, now: datetime, brand: str, subjects: Iterable[str
     return Holdings(
         now=now,
         log_size=read_head(session).size,
-        declared=frozenset(session.scalars(select(PurposeRow.purpose))),
+        declared=frozenset(name for (name,) in Driver(session).execute(READ_PURPOSES).fetchall()),
         replaced=replaced_notices(session),
         standings=standings(session, brand, everyone),
         groups=groups,
@@ -123,26 +131,19 @@ def standings(session: Session, brand: str, subjects: Iterable[str]) -> dict[Key
     """Return what each of these pseudonyms of a brand said last."""
     wanted = sorted(set(subjects))
     found: dict[Key, Standing] = {}
+    driver = Driver(session)
     for start in range(0, len(wanted), LOOKUP_CHUNK):
-        query = select(
-            StateRow.kind,
-            StateRow.scope,
-            StateRow.subject,
-            StateRow.act,
-            StateRow.decided_at,
-            StateRow.log_index,
-            StateRow.notice,
-            StateRow.expires_at,
-        ).where(StateRow.brand == brand, StateRow.subject.in_(wanted[start : start + LOOKUP_CHUNK]))
-        for kind, scope, subject, act, since, index, notice, expires_at in session.execute(query):
-            found[kind, scope, subject] = Standing(Act(act), since, index, notice, expires_at)
+        chunk = wanted[start : start + LOOKUP_CHUNK]
+        rows = driver.execute(f"{READ_STATES} ({places(len(chunk))})", (brand, *chunk))
+        for kind, scope, subject, act, since, index, notice, end in rows.fetchall():
+            expires_at = None if end is None else driver.moment(end)
+            found[kind, scope, subject] = Standing(Act(act), driver.moment(since), index, notice, expires_at)
     return found
 
 
 def replaced_notices(session: Session) -> Replaced:
     """Return the notices under which grants hold no longer."""
-    query = select(NoticeRow.digest, NoticeRow.purpose).where(NoticeRow.replaced_by.is_not(None))
-    return frozenset((digest, purpose) for digest, purpose in session.execute(query))
+    return frozenset((digest, purpose) for digest, purpose in Driver(session).execute(READ_REPLACED).fetchall())
 
 
 def members(session: Session, brand: str, purpose: str, until: datetime) -> tuple[str, ...]:

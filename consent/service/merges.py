@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from uuid import uuid4
 
-from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from consent.errors import InvalidRequestError, NotFoundError
@@ -13,10 +12,12 @@ from consent.service.cohorts import changed_for_all_purposes
 from consent.service.work import Caller, Unit
 from consent.store.bulk import upsert_all
 from consent.store.customers import MergeRow
+from consent.store.driver import Driver, places
 from consent.wire import Merge
 
 Edge = tuple[str, str]
 LOOKUP_CHUNK = 1_000
+READ_MERGES = "SELECT one, other FROM merges WHERE brand = %s AND active"
 
 
 def merge(unit: Unit, caller: Caller, wanted: Merge) -> None:
@@ -72,9 +73,9 @@ def groups_of(session: Session, brand: str, subjects: Collection[str] | None = N
         brand: whose customers.
         subjects: whose groups are wanted; None for all.
     """
-    active = select(MergeRow.one, MergeRow.other).where(MergeRow.brand == brand, MergeRow.active)
+    driver = Driver(session)
     if subjects is None:
-        return connected((one, other) for one, other in session.execute(active))
+        return connected(driver.execute(READ_MERGES, (brand,)).fetchall())
     edges: set[Edge] = set()
     seen: set[str] = set()
     frontier = set(subjects)
@@ -84,8 +85,9 @@ def groups_of(session: Session, brand: str, subjects: Collection[str] | None = N
         wanted = sorted(frontier)
         for start in range(0, len(wanted), LOOKUP_CHUNK):
             chunk = wanted[start : start + LOOKUP_CHUNK]
-            query = active.where(or_(MergeRow.one.in_(chunk), MergeRow.other.in_(chunk)))
-            found |= {(one, other) for one, other in session.execute(query)}
+            listed = places(len(chunk))
+            statement = f"{READ_MERGES} AND (one IN ({listed}) OR other IN ({listed}))"
+            found.update(driver.execute(statement, (brand, *chunk, *chunk)).fetchall())
         edges |= found
         frontier = {end for edge in found for end in edge} - seen
     return connected(edges)
