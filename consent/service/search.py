@@ -17,6 +17,7 @@ from consent.searching import LogHit, LogPage, LogQuery
 from consent.service.reading import key_of, log_about
 from consent.service.timeline import opened, recorded_at, stretch
 from consent.service.work import Caller, Unit
+from consent.store.customers import SignalRow
 from consent.store.schema import ChoiceRow, LogEntry, ReleaseRow, RoundRow, RoundSnapshotRow, SnapshotRow
 from consent.wire import Role, SubjectRequest
 
@@ -28,6 +29,8 @@ TABLES: dict[str, Any] = {
     "snapshot_sealed": SnapshotRow,
     "round_opened": RoundRow,
     "release_committed": ReleaseRow,
+    "signal_honoured": SignalRow,
+    "consent_string_imported": SignalRow,
 }
 """Kinds whose entries a table lists."""
 
@@ -121,7 +124,7 @@ def _candidates(query: LogQuery, place: Place, reader: str | None) -> Select[int
     elif query.run_id is not None:
         sources = [_of_round(table, query, reader) for table in _tables(query, (RoundRow, ReleaseRow))]
     elif query.brand is not None:
-        tables = _tables(query, (ChoiceRow, SnapshotRow))
+        tables = _tables(query, (ChoiceRow, SnapshotRow, SignalRow))
         sources = [select(table.log_index).where(table.brand == query.brand) for table in tables]
     else:
         sources = [select(table.log_index) for table in _tables(query, (LogEntry,))]

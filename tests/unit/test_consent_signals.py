@@ -130,6 +130,21 @@ def test_a_conflict_is_recorded_and_told_with_the_notice_to_show(consent_world: 
     assert gpc(consent_world, "1").conflicts == ()
 
 
+def test_an_officer_finds_a_brands_signals_with_their_conflicts(consent_world: Any) -> None:
+    declare(consent_world)
+    consent_world.record(BRAND, Act.GRANT, ANN)
+    for subject in (ANN, BEN):
+        gpc(consent_world, "1", subject=subject)
+    consent_world.brand(BRAND).import_tcf(BRAND, BEN, tc_text(purposes_consent=frozenset()))
+    page = consent_world.officer.search_log(LogQuery(brand=BRAND, kind="signal_honoured"))
+    assert [(hit.payload["subject"], len(hit.payload["conflicts"])) for hit in page.entries] == [
+        (ANN, 1),
+        (BEN, 0),
+    ]
+    page = consent_world.officer.search_log(LogQuery(brand=BRAND, kind="consent_string_imported"))
+    assert [hit.payload["subject"] for hit in page.entries] == [BEN]
+
+
 def test_a_grant_that_had_ended_is_no_conflict(consent_world: Any) -> None:
     declare(consent_world)
     soon = consent_world.clock.now + timedelta(minutes=1)
