@@ -9,7 +9,8 @@ from threading import Lock
 
 from anyio import sleep
 from anyio.to_thread import run_sync
-from fastapi.sse import EventSourceResponse, format_sse_event
+from fastapi.sse import format_sse_event
+from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from consent.errors import RateLimitedError
@@ -65,8 +66,10 @@ class Streams:
                 self._open[principal] -= 1
 
 
-class EventStream(EventSourceResponse):
+class EventStream(StreamingResponse):
     """The answer that tells a brand's events from a position of the log on."""
+
+    media_type = "text/event-stream"
 
     def __init__(self, streams: Streams, work: Workplace, *, principal: int, brand: str, size: int) -> None:
         super().__init__(self._tell(work, brand, size), headers={"Cache-Control": "no-store"})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from consent.contract import MembershipProof
-from consent.contract.membership import descend, members_root, path_key, prove, subtree
+from consent.contract.membership import bit, descend, leaf, members_root, node, path_key, prove, subtree
 from consent.errors import ProofError
 from consent.service.member_tree import MemberTree
 
@@ -138,6 +138,23 @@ def test_a_member_is_never_shown_to_be_none_nor_the_other_way_round(members: fro
     for lie in lies:
         with pytest.raises(ProofError):
             lie.verify(subject, root)
+
+
+@given(SUBJECTS, SUBJECTS)
+def test_a_root_that_was_not_made_by_the_rules_proves_nothing(subject: str, other: str) -> None:
+    """Whoever makes roots can not place members off their paths, nor hide a path below empty subtrees."""
+    key, off = path_key(subject), path_key(other)
+    assume(bit(key, 0) != bit(off, 0))
+    beside = "ab" * 32
+    lies = [
+        (MembershipProof(member=False, siblings=(beside,), other=off.hex()), leaf(off), bytes.fromhex(beside)),
+        (MembershipProof(member=True, siblings=("00" * 32,)), leaf(key), bytes(32)),
+        (MembershipProof(member=False, siblings=("00" * 32,)), bytes(32), bytes(32)),
+    ]
+    for lie, end, sibling in lies:
+        root = node(sibling, end) if bit(key, 0) else node(end, sibling)
+        with pytest.raises(ProofError):
+            lie.verify(subject, root.hex())
 
 
 def test_a_proof_with_both_ends_is_not_one() -> None:
