@@ -25,6 +25,7 @@ from consent.contract import Act, Channel, Notice
 from consent.preference_signals import HONORED, KEPT
 from consent.signals import (
     GppString,
+    OptOut,
     PublisherRestriction,
     RestrictionType,
     UsNational,
@@ -238,6 +239,19 @@ def test_row_30_a_later_opt_in_loses_against_the_next_signal(consent_world: Any)
     assert allowed(consent_world, ANN)
     answer = gpc(consent_world)
     assert ([one.purpose for one in answer.conflicts], answer.honored) == ([PURPOSE], True)
+    consent_world.record(BRAND, Act.GRANT, ANN)
+    answer = gpc(consent_world)
+    assert (answer.kept, answer.honored) == ((), True)
+    assert not allowed(consent_world, ANN)
+
+
+def test_row_30_an_agreement_from_before_the_conflict_does_not_count(consent_world: Any) -> None:
+    mapping = declare(consent_world, opt_outs={OTHER: (OptOut.SALE,)}, unaffected=(PURPOSE,))
+    agree(consent_world, "early")
+    consent_world.record(BRAND, Act.GRANT, ANN, purpose=OTHER)
+    assert [one.purpose for one in gpc(consent_world).conflicts] == [OTHER]
+    consent_world.officer.declare_signal_mapping(BRAND, mapping.model_copy(update={"unaffected": ()}))
+    assert gpc(consent_world).kept == ()
     assert not allowed(consent_world, ANN)
 
 
