@@ -4,13 +4,12 @@
 """
 
 import base64
-import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from go_checker import build_checker, needs_go
 from small_log import write_log
 
 from consent.contract import SigningKey
@@ -19,29 +18,14 @@ from consent.log.note import Note, cosign, sign_line
 from consent.log.proof import TileTree, prove_entry
 from consent.log.remote import LiveFolder
 
-PROGRAM = Path(__file__).parent / "go" / "check.go"
-GOPATH = Path("/usr/share/gocode")
 SIZES = (0, 1, 2, 255, 256, 257, 65_536, 70_000)
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("go") is None or not (GOPATH / "src/golang.org/x/mod/sumdb").is_dir(),
-    reason="Go or golang.org/x/mod is missing: apt-get install golang-go golang-golang-x-mod-dev",
-)
+pytestmark = needs_go
 
 
 @pytest.fixture(scope="module")
 def check(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("go")
-    environment = {
-        **os.environ,
-        "GO111MODULE": "off",
-        "GOPATH": str(GOPATH),
-        "GOCACHE": str(folder / "cache"),
-        "GOFLAGS": "",
-    }
-    command = ["go", "build", "-o", str(folder / "check"), str(PROGRAM)]
-    subprocess.run(command, check=True, env=environment, cwd=folder)
-    return folder / "check"
+    return build_checker(tmp_path_factory.mktemp("go"))
 
 
 @pytest.fixture(scope="module")

@@ -62,18 +62,18 @@ def erase_by_two(world: Any, subject: str, brand: str = "acme") -> Erasure:
     return done
 
 
-def hold_round(world: Any, number: int = 0, *, release: bool = True) -> RoundManifest:
+def hold_round(world: Any, number: int = 0, *, release: bool = True, purpose: str = PURPOSE) -> RoundManifest:
     """Open a round over one brand's opted-in customers, and commit its outcome."""
     assert world.coordinator
     world.brand("acme")
     world.officer.approve_task(TASK, 2.0, ["acme"])
-    (head,) = world.coordinator.seal_snapshots(PURPOSE, ["acme"])
+    (head,) = world.coordinator.seal_snapshots(purpose, ["acme"])
     manifest = RoundManifest(
         run_id="run",
         round=number,
         attempt=0,
         task=TASK.digest(),
-        purpose=PURPOSE,
+        purpose=purpose,
         phase=Phase.GRADIENT,
         model=DIGEST,
         mechanism=Mechanism(sensitivity=1.0, noise_multiplier=16.0, grid=0.001),

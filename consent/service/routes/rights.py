@@ -2,22 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Response
 
 from consent.rights import RequestsView, RightsRequest, RightsRequestView
 from consent.service import erasure, rights
 from consent.service.access import OfficerOrBrandSide, Work, require_customer
+from consent.service.idempotency import OncePerKey
 
 router = APIRouter()
 RequestId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 
 
-@router.post("/v1/requests")
-def ask(wanted: RightsRequest, work: Work, caller: OfficerOrBrandSide) -> RightsRequestView:
+@router.post("/v1/requests", response_model=RightsRequestView)
+def ask(wanted: RightsRequest, work: Work, once: OncePerKey, caller: OfficerOrBrandSide) -> Response:
     """Keep a request until somebody else decides it."""
     require_customer(work, caller, wanted)
-    with work.writing() as unit:
-        return rights.ask(unit, caller, wanted)
+    return once.answer(lambda unit: rights.ask(unit, caller, wanted))
 
 
 @router.get("/v1/requests")

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Response
 from consent.rights import AccessRequest, AccessStatement, Objection, Withdrawn
 from consent.service import oversight, reading, statement, withdrawals
 from consent.service.access import OfficerOrBrand, Work, allow, require_customer
+from consent.service.idempotency import OncePerKey
 from consent.service.pages import HEADERS, statement_page
 from consent.service.work import Caller
 from consent.wire import ParticipationView, Role, SubjectRequest
@@ -39,17 +40,15 @@ def access_page(wanted: AccessRequest, work: Work, caller: Asker) -> Response:
     return Response(page, media_type="text/html; charset=utf-8", headers=HEADERS)
 
 
-@router.post("/v1/subjects/withdrawal")
-def withdraw(wanted: SubjectRequest, work: Work, caller: Asker) -> Withdrawn:
+@router.post("/v1/subjects/withdrawal", response_model=Withdrawn)
+def withdraw(wanted: SubjectRequest, work: Work, once: OncePerKey, caller: Asker) -> Response:
     """Withdraw every purpose that was ever asked for, and every channel."""
     require_customer(work, caller, wanted)
-    with work.writing() as unit:
-        return withdrawals.withdraw_everything(unit, caller, wanted)
+    return once.answer(lambda unit: withdrawals.withdraw_everything(unit, caller, wanted))
 
 
-@router.post("/v1/subjects/objection")
-def object_to(wanted: Objection, work: Work, caller: Asker) -> Withdrawn:
+@router.post("/v1/subjects/objection", response_model=Withdrawn)
+def object_to(wanted: Objection, work: Work, once: OncePerKey, caller: Asker) -> Response:
     """Deny purposes that the customer objects to."""
     require_customer(work, caller, wanted)
-    with work.writing() as unit:
-        return withdrawals.object_to(unit, caller, wanted)
+    return once.answer(lambda unit: withdrawals.object_to(unit, caller, wanted))
