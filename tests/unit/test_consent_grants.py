@@ -11,6 +11,7 @@ from consent.errors import (
     ConflictError,
     InvalidRequestError,
     NotFoundError,
+    StaleSnapshotError,
     TaskNotApprovedError,
     UnknownNoticeError,
 )
@@ -107,6 +108,8 @@ def test_a_notice_that_says_something_else_asks_everybody_anew(consent_world: An
     second = consent_world.operator.publish_notice(
         Notice(purpose="upsell", language="en", text="May we use your data and sell it?", replaces=first)
     )
+    with pytest.raises(StaleSnapshotError):
+        consent_world.brand("acme").current_snapshot("upsell")
     assert ask(consent_world, "upsell").reason is DecisionReason.NOTICE_CHANGED
     assert members(consent_world, "upsell") == ()
     with pytest.raises(UnknownNoticeError, match="replaced"):
@@ -181,6 +184,18 @@ def test_a_minor_may_withdraw_what_the_guardian_granted(consent_world: Any) -> N
     say(consent_world, grant("upsell", notice, guardian=PAT))
     say(consent_world, withdrawal("upsell"))
     assert not ask(consent_world, "upsell").allowed
+
+
+def test_a_merge_and_its_undoing_make_snapshots_stale(consent_world: Any) -> None:
+    notice = declare(consent_world, "upsell")
+    brand = consent_world.brand("acme")
+    say(consent_world, grant("upsell", notice), withdrawal("upsell", BEN))
+    assert members(consent_world, "upsell") == (ANN,)
+    for act, expected in ((brand.merge, ()), (brand.unmerge, (ANN,))):
+        act("acme", ANN, BEN)
+        with pytest.raises(StaleSnapshotError):
+            brand.current_snapshot("upsell")
+        assert members(consent_world, "upsell") == expected
 
 
 @pytest.mark.parametrize(("guardian", "days"), [(ANN, 30), (PAT, 0)])
