@@ -39,7 +39,7 @@ class Allow:
         route: APIRoute = request.scope["route"]
         if caller.scopes is not None and scope_of(route) not in caller.scopes:
             raise ForbiddenError("This API key was not made for this; make one whose scopes name it.")
-        request.app.state.workplace.limits.admit(caller, noun_of(route))
+        request.app.state.workplace.limits.admit(caller, path_of(route))
         return caller
 
 
@@ -59,7 +59,7 @@ def nobody() -> UnauthenticatedError:
     return UnauthenticatedError("Send the token as `Authorization: Bearer <token>`.")
 
 
-def workplace(request: Request) -> Workplace:
+async def workplace(request: Request) -> Workplace:
     """Return the application's workplace, in which the caller's units of work touch what they may see alone."""
     caller = caller_of(request)
     work: Workplace = request.app.state.workplace
@@ -69,13 +69,17 @@ def workplace(request: Request) -> Workplace:
 def scope_of(route: APIRoute) -> str:
     """Return the name by which an API key may be made for a route: its method and path, parameters left out."""
     (method,) = route.methods or {"any"}
-    parts = [part for part in route.path.removeprefix("/v1").split("/") if part and not part.startswith("{")]
-    return f"{method.lower()}:{'/'.join(parts)}"
+    return f"{method.lower()}:{path_of(route)}"
+
+
+def path_of(route: APIRoute) -> str:
+    """Return a route's path under /v1/, parameters left out."""
+    return "/".join(part for part in route.path.removeprefix("/v1").split("/") if part and not part.startswith("{"))
 
 
 def noun_of(route: APIRoute) -> str:
     """Return the first part of a route's path."""
-    return scope_of(route).partition(":")[2].partition("/")[0]
+    return path_of(route).partition("/")[0]
 
 
 def scopes_of(routes: Iterable[BaseRoute], role: Role) -> frozenset[str]:
@@ -103,8 +107,8 @@ def require_sight(caller: Caller, brand: str) -> None:
         raise NotFoundError("There is no such brand.")
 
 
-def require_customer(work: Workplace, caller: Caller, wanted: SubjectRequest) -> None:
-    """Refuse a look at who is not the caller's to see, and too many looks at one customer.
+def require_customer(work: Workplace, caller: Caller, wanted: SubjectRequest, *, counted: bool = True) -> None:
+    """Refuse a look at who is not the caller's to see, and too many at one customer; what ends is not `counted`.
 
     Raises:
         NotFoundError: the customer is another brand's, or the caller is another customer.
@@ -113,7 +117,7 @@ def require_customer(work: Workplace, caller: Caller, wanted: SubjectRequest) ->
     require_sight(caller, wanted.brand)
     if caller.subject is not None and caller.subject != wanted.subject:
         raise NotFoundError("There is no such customer.")
-    if caller.subject is None:
+    if counted and caller.subject is None:
         work.limits.about(wanted.brand, wanted.subject)
 
 

@@ -7,7 +7,7 @@ import re
 
 from anyio.to_thread import run_sync
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from consent.errors import RateLimitedError, UnauthenticatedError
 from consent.service import problems
@@ -16,11 +16,14 @@ from consent.service.api_keys import PREFIX as KEY_PREFIX
 from consent.service.api_keys import authenticate_key
 from consent.service.oidc import OidcVerifier, known_person
 from consent.service.principals import authenticate
+from consent.service.remembered import Remembered
 from consent.service.subject_tokens import PREFIX as SUBJECT_PREFIX
 from consent.service.subject_tokens import authenticate_subject
 from consent.service.work import Caller, Workplace
 
 SCHEME = "bearer"
+ABOUT_TOKENS = ("/v1/principals", "/v1/api-keys")
+"""Where tokens are given and taken."""
 ENROLLED_LENGTH = 43
 API_KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{{ENROLLED_LENGTH}}}")
 JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -33,6 +36,7 @@ class Admission:
         self._app = app
         self._work = work
         self._oidc = oidc
+        self._remembered = Remembered()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -42,7 +46,18 @@ class Admission:
             except RateLimitedError as error:
                 await problems.answer(error)(scope, receive, send)
                 return
+            if scope["path"].startswith(ABOUT_TOKENS):
+                send = self._forgetting(send)
         await self._app(scope, receive, send)
+
+    def _forgetting(self, send: Send) -> Send:
+        """Forget whose tokens are whose before a caller hears that it changed."""
+
+        async def forgetting(message: Message) -> None:
+            self._remembered.forget()
+            await send(message)
+
+        return forgetting
 
     async def _caller(self, scope: Scope) -> Caller | UnauthenticatedError:
         peer = scope["client"][0] if scope.get("client") else ""
@@ -51,10 +66,18 @@ class Admission:
             self._work.limits.peer(peer)
             return nobody()
         try:
-            return await run_sync(self.authenticate, _token(sent))
+            token = _token(sent)
+            known = self._remembered.get(token, self._work.clock())
+            return await run_sync(self._looked_up, token) if known is None else known
         except UnauthenticatedError as error:
             self._work.limits.wrong_token(peer)
             return error
+
+    def _looked_up(self, token: str) -> Caller:
+        generation, now = self._remembered.generation, self._work.clock()
+        caller = self.authenticate(token)
+        self._remembered.put(token, caller, now, generation)
+        return caller
 
     def authenticate(self, token: str) -> Caller:
         """Return whom a token speaks for; the four kinds of tokens differ in form.

@@ -70,7 +70,7 @@ def on_consent_error(_request: Request, error: Exception) -> Response:
 
 def on_validation_error(request: Request, error: Exception) -> Response:
     """Name the places that do not follow the contract, never their content."""
-    if _not_json(request):
+    if not_json(request):
         return answer(errors.UnsupportedMediaError("Send the body as `Content-Type: application/json`."))
     found = error.errors() if isinstance(error, RequestValidationError) else []
     places = [f"{_place(item['loc'], item['type'])} ({item['type']})" for item in found[:MAX_PLACES]]
@@ -94,7 +94,7 @@ def _problem(code: str, detail: str, status: int, headers: Mapping[str, str] | N
     return JSONResponse(content, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def _not_json(request: Request) -> bool:
+def not_json(request: Request) -> bool:
     """Tell whether a route that takes JSON was sent something that says it is not."""
     route = request.scope.get("route")
     takes_json = isinstance(route, APIRoute) and route.body_field is not None

@@ -4,9 +4,10 @@ from fastapi import APIRouter
 
 from consent.service import decisions
 from consent.service.access import Brand, Work
+from consent.service.quick import QuickRoute
 from consent.wire import DecisionBatch, Decisions
 
-router = APIRouter()
+router = APIRouter(route_class=QuickRoute)
 
 
 @router.post("/v1/decisions")
