@@ -74,7 +74,8 @@ def scope_of(route: APIRoute) -> str:
 
 def path_of(route: APIRoute) -> str:
     """Return a route's path under /v1/, parameters left out."""
-    return "/".join(part for part in route.path.removeprefix("/v1").split("/") if part and not part.startswith("{"))
+    parts = route.path.removeprefix("/v1").split("/")
+    return "/".join(part for part in parts if part and not part.startswith("{"))
 
 
 def noun_of(route: APIRoute) -> str:

@@ -33,8 +33,8 @@ CAREFUL = Rate(10, 200)
 WORK = {"decisions": Rate(50_000, 200_000), "choices": Rate(20_000, 200_000)}
 """Of one principal: questions answered and choices recorded, however they are batched."""
 ABOUT_SUBJECT = Rate(0.5, 60)
-"""Of all principals together about one customer; recording their choices is not counted, so that a withdrawal
-never waits for it."""
+"""Of all principals together about one customer; recording their choices and ending what they agreed to is not
+counted, so that a withdrawal never waits for it."""
 SUBJECT = Rate(1, 60)
 """Of one customer with a token of their own."""
 PEER = Rate(1_000, 20_000)
@@ -43,8 +43,22 @@ WRONG_TOKENS = Rate(1, 60)
 """Of one address, tokens that nobody holds. Right ones from there are let in all the same."""
 ROUNDING = 1e-6
 """The part of one token that sums of times may be wrong by."""
-QUICK = frozenset({"choices", "decisions", "keys", "log", "releases", "rounds", "signals", "snapshots"})
-"""Nouns whose routes are asked all the time."""
+QUICK = frozenset(
+    {
+        "choices",
+        "confirmations",
+        "decisions",
+        "keys",
+        "releases",
+        "rounds",
+        "signals",
+        "snapshots",
+        "subject-tokens",
+        "subjects/objection",
+        "subjects/withdrawal",
+    }
+)
+"""Paths, or their first parts, that are asked all the time, and those that end what a customer agreed to."""
 
 
 class Asker(Protocol):
@@ -79,8 +93,8 @@ class Limits:
         self._full_at: dict[Hashable, float] = {}
         self._lock = threading.Lock()
 
-    def admit(self, caller: Asker, noun: str) -> None:
-        """Count one request for a route.
+    def admit(self, caller: Asker, path: str) -> None:
+        """Count one request for a route, by its path under /v1/ without parameters.
 
         Raises:
             RateLimitedError: there were too many, here as in all of these.
@@ -89,7 +103,7 @@ class Limits:
         self._take(("requests", who), REQUESTS)
         if caller.subject is not None:
             self._take(("subject", caller.brand, caller.subject), SUBJECT)
-        elif noun not in QUICK:
+        elif not {path, path.partition("/")[0]} & QUICK:
             self._take(("careful", who), CAREFUL)
 
     def spend(self, caller: Asker, noun: str, count: int) -> None:

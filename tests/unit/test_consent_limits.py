@@ -13,6 +13,9 @@ from consent.credentials import ApiKeyRequest
 from consent.service import limits
 from consent.service.limits import Limits, Rate
 from consent.service.work import Caller
+from consent.serving import server_config
+from consent.settings import ConsentSettings
+from consent.transport import InProcessTransport
 from consent.wire import Role
 
 PURPOSE = "conversion"
@@ -47,7 +50,7 @@ def taken(limit: Limits, count: int = 100) -> int:
     """How many requests pass at once."""
     for passed in range(count):
         try:
-            limit.admit(ACME, "search")
+            limit.admit(ACME, "log/search")
         except errors.RateLimitedError:
             return passed
     return count
@@ -68,9 +71,9 @@ def test_who_comes_back_when_told_is_let_in(ticks: Ticks) -> None:
     limit = Limits(now=ticks)
     taken(limit)
     with pytest.raises(errors.RateLimitedError) as refused:
-        limit.admit(ACME, "search")
+        limit.admit(ACME, "log/search")
     ticks.now += refused.value.retry_after
-    limit.admit(ACME, "search")
+    limit.admit(ACME, "log/search")
 
 
 @pytest.mark.usefixtures("few")
@@ -91,7 +94,7 @@ def test_a_factor_multiplies_all(ticks: Ticks) -> None:
 def test_principals_wait_for_themselves_alone(ticks: Ticks) -> None:
     limit = Limits(now=ticks)
     taken(limit)
-    limit.admit(BRAVO, "search")
+    limit.admit(BRAVO, "log/search")
 
 
 @pytest.mark.usefixtures("few")
@@ -226,6 +229,21 @@ def test_row_16_tokens_of_one_customer_are_minted_at_a_bounded_rate(world: Any) 
     assert [answer.status_code for answer in minted] == [200] * 4 + [429]
 
 
+@pytest.mark.parametrize(
+    ("path", "passed"), [("log/search", 200), ("subjects/access", 200), ("whatever-is-new", 200)]
+)
+def test_what_is_not_known_to_be_asked_all_the_time_is_asked_with_care(
+    ticks: Ticks, path: str, passed: int
+) -> None:
+    limit = Limits(now=ticks)
+    for _ in range(passed):
+        limit.admit(ACME, path)
+    with pytest.raises(errors.RateLimitedError):
+        limit.admit(ACME, path)
+    for quick in ("choices", "decisions", "snapshots/current/head", "subjects/withdrawal"):
+        limit.admit(ACME, quick)
+
+
 @pytest.mark.usefixtures("few")
 def test_questions_count_one_by_one_and_withdrawals_do_not_count_by_customer(world: Any) -> None:
     acme: ConsentClient = world.brand("acme")
@@ -236,7 +254,24 @@ def test_questions_count_one_by_one_and_withdrawals_do_not_count_by_customer(wor
     assert refused.value.retry_after == 2
     for _ in range(4):
         world.app.state.workplace.limits.about("acme", ANN)
+    with pytest.raises(errors.RateLimitedError):
+        acme.participation("acme", ANN)
     assert world.record("acme", Act.WITHDRAW, ANN)
+
+
+@pytest.mark.parametrize(("trusted", "peers"), [((), 1), (("127.0.0.1/32",), 6), (("192.0.2.0/24",), 1)])
+def test_row_18_only_a_trusted_proxy_is_believed_whom_it_speaks_for(
+    world: Any, few: None, trusted: tuple[str, ...], peers: int
+) -> None:
+    """The requests come from 127.0.0.1, which the server would believe if it were left at its defaults."""
+    settings = ConsentSettings(data_dir=world.settings.data_dir, trusted_proxies=trusted)
+    config = server_config(world.app, settings)
+    config.load()
+    small(world)
+    with InProcessTransport(config.loaded_app) as transport, httpx.Client(transport=transport) as http:
+        sent = [{"X-Forwarded-For": f"198.51.100.{number}"} for number in range(6)]
+        statuses = [http.get("http://consent/v1/keys", headers=header).status_code for header in sent]
+    assert statuses == ([401] * 6 if peers == 6 else [401] * 4 + [429] * 2)
 
 
 def test_limits_are_on_by_default() -> None:

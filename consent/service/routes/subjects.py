@@ -43,12 +43,12 @@ def access_page(wanted: AccessRequest, work: Work, caller: Asker) -> Response:
 @router.post("/v1/subjects/withdrawal", response_model=Withdrawn)
 def withdraw(wanted: SubjectRequest, work: Work, once: OncePerKey, caller: Asker) -> Response:
     """Withdraw every purpose that was ever asked for, and every channel."""
-    require_customer(work, caller, wanted)
+    require_customer(work, caller, wanted, counted=False)
     return once.answer(lambda unit: withdrawals.withdraw_everything(unit, caller, wanted))
 
 
 @router.post("/v1/subjects/objection", response_model=Withdrawn)
 def object_to(wanted: Objection, work: Work, once: OncePerKey, caller: Asker) -> Response:
     """Deny purposes that the customer objects to."""
-    require_customer(work, caller, wanted)
+    require_customer(work, caller, wanted, counted=False)
     return once.answer(lambda unit: withdrawals.object_to(unit, caller, wanted))
