@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal, TypeVar
+from typing import IO, Literal, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from consent import errors
+from consent.bulk_import.verdicts import Summary, Verdict, read_answer
 from consent.contract import (
     Choice,
     Decision,
@@ -151,6 +152,28 @@ class ConsentClient:
         """Record up to 5,000 choices together and return their log indices; brands."""
         body = ChoiceBatch(idempotency_key=idempotency_key, choices=tuple(choices))
         return self._read(RecordedChoices, self._post("/v1/choices", body)).log_indices
+
+    def import_file(
+        self, file: IO[bytes], *, name: str, media_type: str, dry_run: bool = False
+    ) -> Iterator[Verdict | Summary]:
+        """Send a file of choices and yield a verdict per row, the summary last; brands.
+
+        Args:
+            file: NDJSON or CSV, in UTF-8.
+            name: what the file is called from now on: sent again under its name, it changes nothing.
+            media_type: one of `consent.bulk_import`.
+            dry_run: whether nothing is recorded.
+        """
+        headers = {**self._headers, "Content-Type": media_type, "Idempotency-Key": name}
+        path = f"/v1/imports?dry_run={str(dry_run).lower()}"
+        try:
+            with self._http.stream("POST", path, headers=headers, content=file) as response:
+                if not response.is_success:
+                    response.read()
+                    raise _refusal(response)
+                yield from read_answer(response.iter_lines())
+        except httpx.TransportError as error:
+            raise _no_answer(error) from error
 
     def ask_confirmation(self, choice: Choice) -> ConfirmationToken:
         """Keep a grant until its customer confirms it with the token that is returned this once; brands."""

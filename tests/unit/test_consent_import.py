@@ -3,19 +3,23 @@
 import hashlib
 import json
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import select
+from typer.testing import CliRunner
 
 from consent.bulk_import import CSV, NDJSON
 from consent.bulk_import.lines import MAX_LINE_BYTES
 from consent.bulk_import.reading import open_reader
-from consent.bulk_import.verdicts import Refusal
+from consent.bulk_import.verdicts import Refusal, Summary, read_answer
+from consent.commands import consent
 from consent.contract import Act, DecisionQuery
-from consent.errors import TooLargeError
+from consent.errors import TooLargeError, UnavailableError, UnsupportedMediaError
 from consent.service import imports
 from consent.service.erasure import erase
 from consent.service.principals import authenticate
@@ -301,3 +305,43 @@ def test_a_line_is_the_same_in_whatever_pieces_it_comes(files: Files) -> None:
         reader = open_reader(NDJSON, "acme")
         pieces = [body[start : start + size] for start in range(0, len(body), size)]
         assert [row for piece in pieces for row in reader.feed(piece)] == whole
+
+
+def test_a_client_is_told_of_every_row_and_of_the_file_as_a_whole(files: Files) -> None:
+    body = BytesIO(files.ndjson(files.row(0), "{"))
+    answer = files.world.brand("acme").import_file(body, name="file", media_type=NDJSON)
+    *verdicts, summary = answer
+    assert [(verdict.row, verdict.code) for verdict in verdicts] == [(1, None), (2, "bad_json")]
+    assert summary == Summary(rows=2, recorded=1, refused=1, dry_run=False)
+    with pytest.raises(UnsupportedMediaError):
+        list(files.world.brand("acme").import_file(BytesIO(b""), name="file", media_type="text/plain"))
+
+
+def test_an_answer_that_breaks_off_is_none(files: Files) -> None:
+    whole = files.send(files.ndjson(files.row(0))).text.splitlines()
+    with pytest.raises(UnavailableError):
+        list(read_answer(whole[:-1]))
+
+
+def test_the_command_sends_a_file_and_says_how_many_rows_were_refused(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(httpx, "Client", lambda **_: nullcontext(files.world.http))
+    (tmp_path / "token").write_text(files.world.tokens["acme"] + "\n")
+    (tmp_path / "choices").write_bytes(csv_of(files, csv_row(files, 0), "x,grant,,"))
+    options = [
+        "--url",
+        "http://consent",
+        "--token-file",
+        str(tmp_path / "token"),
+        "--name",
+        "file",
+        "--kind",
+        "csv",
+    ]
+    command = ["import", str(tmp_path / "choices"), *options, "--verdicts", str(tmp_path / "verdicts")]
+    result = CliRunner().invoke(consent, command)
+    assert (result.exit_code, result.stdout) == (1, "1 of 2 rows are recorded, 1 are refused.\n")
+    written = map(json.loads, (tmp_path / "verdicts").read_text().splitlines())
+    assert [one["verdict"] for one in written] == ["ok", "refused"]
+    assert files.allowed(0) == [True]
