@@ -92,7 +92,7 @@ def test_a_brand_is_told_of_its_customers_choices_in_order_and_signed(world: Any
 def test_what_was_not_taken_comes_again_later_and_later(world: Any, receiver: Receiver) -> None:
     register(world, receiver)
     world.record("acme", Act.GRANT, ANN)
-    receiver.answers.extend([500, 302, 404])
+    receiver.answers.extend([500, 307, 404])
     sender = courier(world)
     for failures in (1, 2, 3):
         assert sender.deliver_due() == 1
@@ -291,9 +291,14 @@ def test_row_21_an_address_that_is_no_public_https_is_not_registered(consent_wor
 
 
 def test_row_21_a_name_that_changes_its_mind_is_connected_to_where_it_was_judged(
-    world: Any, receiver: Receiver
+    world: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each look-up would find another address; there is only one, and it is the one that is connected to."""
+
+    def look_up(host: str, *_: object, **__: object) -> None:
+        raise AssertionError(f"{host} was looked up again")
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
     register(world, receiver)
     world.record("acme", Act.GRANT, ANN)
     looked_up = []

@@ -10,7 +10,7 @@ from consent.service.streams import EventStream
 router = APIRouter()
 
 
-@router.get("/v1/events", response_class=EventStream)
+@router.get("/v1/events", status_code=200, response_class=EventStream)
 def events(
     request: Request, work: Work, caller: Brand, last_event_id: Annotated[int, Header(ge=0, le=2**53)]
 ) -> EventStream:

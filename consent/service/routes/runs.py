@@ -7,11 +7,12 @@ from fastapi import APIRouter, Path, Response
 from consent.contract import Name
 from consent.service import runs
 from consent.service.access import RunReader, Work
+from consent.wire import RunRecord
 
 router = APIRouter()
 
 
-@router.get("/v1/runs/{run_id}")
+@router.get("/v1/runs/{run_id}", response_model=RunRecord)
 def read(run_id: Annotated[Name, Path()], work: Work, caller: RunReader) -> Response:
     """Give a run's manifests and releases."""
     with work.reading() as unit:
