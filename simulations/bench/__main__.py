@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simulations.bench.accuracy import accuracy
+from simulations.bench.consent import consent
 from simulations.bench.log import log
 from simulations.bench.records import Record, write_records
 from simulations.bench.rounds import rounds
@@ -18,6 +19,7 @@ from simulations.quiet import quiet_libraries
 
 BENCHMARKS: Mapping[str, Callable[[Path, bool], list[Record]]] = {
     "accuracy": lambda data, _quick: accuracy(data),
+    "consent": lambda _data, quick: consent(quick=quick),
     "log": lambda _data, quick: log(quick=quick),
     "rounds": lambda data, _quick: rounds(data),
 }
@@ -30,7 +32,7 @@ def main(
     data: Annotated[Path, typer.Option(envvar="CONFIDE_TEST_DATA", help="Folder of the reference tables.")] = Path(
         "../shared/data"
     ),
-    quick: Annotated[bool, typer.Option(help="Small sizes, to see that it works; only for `log`.")] = False,
+    quick: Annotated[bool, typer.Option(help="Small sizes, to see that it works; for `consent`, `log`.")] = False,
 ) -> None:
     """Measure, print and write records of metric, value, unit, target, met and how."""
     if name not in BENCHMARKS:
