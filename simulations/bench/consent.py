@@ -236,7 +236,7 @@ def _resealing(serving: Serving, sizes: Sizes, store: str, how: str) -> Record:
         run(one_after_another(requests.address, [change], connections=1))
         times.append(_sealing(serving))
     how = (
-        f"{how}; POST /v1/snapshots after {sizes.changes:,} of {sizes.imported:,} imported customers withdrew, with "
+        f"{how}; POST /v1/snapshots after {sizes.changes:,} of {sizes.imported:,} imported customers left, with "
         f"those of the other records; the first sealing took {first:.2f} s; {spread(times)} s"
     )
     return Record(f"consent.{store}.resealing", statistics.median(times), "s", None, None, how)
