@@ -11,7 +11,6 @@ from sqlalchemy import ColumnElement, Delete, Update, case, delete, func, or_, s
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from consent.contract import Act
 from consent.errors import ConsentError
 from consent.log.openings import segment_path
 from consent.log.scrubbing import DATABASE, is_pending, request_scrub, scrub_database
@@ -50,7 +49,7 @@ def erase(unit: Unit, wanted: SubjectRequest) -> Erasure:
         return Erasure(log_index=None, entries=0, choices=0, rounds=0, scrubbed=False)
     choices = list(session.scalars(select(ChoiceRow.log_index).where(*_of(ChoiceRow, brand, pseudonyms))))
     rounds = _rounds(unit, brand, pseudonyms)
-    purposes = _granted(session, brand, pseudonyms)
+    purposes = _chosen(session, brand, pseudonyms)
     sealed = select(LogEntry.log_index).where(LogEntry.key_id.in_(keys)).order_by(LogEntry.log_index)
     entries = list(session.scalars(sealed))
     _forget_requests(session, entries)
@@ -83,10 +82,13 @@ def _rounds(unit: Unit, brand: str, pseudonyms: Sequence[str]) -> Sequence[Parti
     return sorted(by_round.values(), key=lambda one: one.log_index)
 
 
-def _granted(session: Session, brand: str, pseudonyms: Collection[str]) -> set[str]:
-    """Return the purposes whose cohort loses the customer."""
-    granted = (StateRow.kind == PURPOSE, StateRow.act == Act.GRANT.value)
-    return set(session.scalars(select(StateRow.scope).where(*_of(StateRow, brand, pseudonyms), *granted)))
+def _chosen(session: Session, brand: str, pseudonyms: Collection[str]) -> set[str]:
+    """Return the purposes that the customer chose about.
+
+    Also those that they withdrew: who has not read of that yet will find no choice that tells of it.
+    """
+    about = (*_of(StateRow, brand, pseudonyms), StateRow.kind == PURPOSE)
+    return set(session.scalars(select(StateRow.scope).where(*about)))
 
 
 def _destroy(session: Session, brand: str, pseudonyms: Collection[str], keys: Collection[int]) -> None:

@@ -186,7 +186,18 @@ class StateRow(Base):
     """What holds now for (brand, purpose or channel, subject): the fold of that customer's choices."""
 
     __tablename__ = "states"
-    __table_args__ = (Index(None, "brand", "subject"),)
+    __table_args__ = (
+        Index(None, "brand", "subject"),
+        Index(
+            None,
+            "brand",
+            "kind",
+            "scope",
+            "expires_at",
+            sqlite_where=text("expires_at IS NOT NULL"),
+            postgresql_where=text("expires_at IS NOT NULL"),
+        ),
+    )
     brand: Mapped[str] = mapped_column(NAME, primary_key=True)
     kind: Mapped[str] = mapped_column(String(8), primary_key=True)
     scope: Mapped[str] = mapped_column(NAME, primary_key=True)

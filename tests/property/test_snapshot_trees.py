@@ -107,6 +107,7 @@ SECOND = [(("merge", (ANN, BEN)), False), (("act", BEN, NO, None), False)]
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
 @example([*BOTH, (("erase", ANN), False), (("act", BEN, NO, None), True)])
+@example([*BOTH, (("act", ANN, NO, None), True), (("erase", ANN), True), (("act", BEN, NO, None), False)])
 @example([*BOTH, *SECOND, (("unmerge", (ANN, BEN)), False), (("act", BEN, YES, None), True)])
 @example([*BOTH, (("act", ANN, YES, 90), False), (("wait", 40), True), (("wait", 40), False), (("wait", 1), True)])
 @example(
