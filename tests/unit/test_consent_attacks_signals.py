@@ -49,10 +49,10 @@ def take(world: Any, text: str) -> Any:
     return world.brand(BRAND).import_tcf(BRAND, ANN, text)
 
 
-def agree(world: Any, key: str, **fields: Any) -> None:
+def agree(world: Any, key: str, subject: str = ANN, **fields: Any) -> None:
     """Grant under the notice that tells of the signal."""
     (told,) = world.officer.signal_mapping(BRAND).conflict_notices
-    act(world, ANN, Act.GRANT, key, **{"notice": told, **fields})
+    act(world, subject, Act.GRANT, key, notice=told, **fields)
 
 
 def ghost() -> str:
@@ -313,6 +313,20 @@ def test_row_30_an_agreement_is_of_the_customer_who_was_told(consent_world: Any)
     act(consent_world, ben, Act.GRANT, "ben", notice=told)
     consent_world.clock.advance()
     assert consent_world.brand(BRAND).honour_gpc(BRAND, ben, ["1"]).kept == ()
+
+
+def test_row_30_an_agreement_counts_once_every_merged_pseudonym_has_it(consent_world: Any) -> None:
+    declare(consent_world)
+    ben = pseudonym("ben")
+    consent_world.record(BRAND, Act.GRANT, ANN, ben)
+    consent_world.brand(BRAND).merge(BRAND, ANN, ben)
+    gpc(consent_world)
+    agree(consent_world, "ann")
+    assert gpc(consent_world).kept == ()
+    for subject in (ANN, ben):
+        agree(consent_world, subject, subject=subject)
+    assert gpc(consent_world).kept == (PURPOSE,)
+    assert allowed(consent_world, ANN)
 
 
 def test_row_30_no_string_undoes_the_signal(consent_world: Any) -> None:

@@ -302,6 +302,16 @@ def test_a_gpp_string_opts_out_and_consents_in_one(consent_world: Any) -> None:
     assert (said["signal"], said["string"]) == ("gpp", hashlib.sha256(text.encode()).hexdigest())
 
 
+def test_an_opt_out_that_is_said_again_in_a_string_writes_nothing(consent_world: Any) -> None:
+    declare(consent_world)
+    text = encode_gpp_string(GppString(us_national=UsNational(sale_opt_out=1)))
+    brand = consent_world.brand(BRAND)
+    first = brand.import_gpp(BRAND, ANN, text)
+    size = log_size(consent_world)
+    assert brand.import_gpp(BRAND, ANN, text) == first
+    assert log_size(consent_world) == size
+
+
 def test_a_gpp_string_with_nothing_that_is_read_changes_nothing(consent_world: Any) -> None:
     declare(consent_world)
     size = log_size(consent_world)
