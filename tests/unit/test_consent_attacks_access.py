@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.routing import APIRoute
+from rights_desk import hold_round
 
 from consent import errors
 from consent.client import ConsentClient
@@ -271,7 +272,13 @@ def test_an_import_names_no_brand_but_the_callers(world: Any) -> None:
 
 
 def test_row_10_a_brand_finds_only_the_rounds_that_it_was_asked_for(world: Any) -> None:
-    assert world.brand("spy").search_log(LogQuery(run_id="run-1")).entries == ()
+    world.record("acme", Act.GRANT, BOB)
+    hold_round(world)
+    found = {
+        brand: [hit.payload["kind"] for hit in world.brand(brand).search_log(LogQuery(run_id="run")).entries]
+        for brand in ("acme", "spy")
+    }
+    assert found == {"acme": ["round_opened", "release_committed"], "spy": []}
 
 
 @pytest.mark.parametrize("role", sorted(set(Role) - {Role.SUBJECT}))

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from rights_desk import hold_round
 from sqlalchemy import Table, func, insert, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -20,7 +21,19 @@ from consent.log.commitments import SealedOpening
 from consent.log.store import stored
 from consent.service import isolation
 from consent.service.work import Workplace
-from consent.store.schema import Base, ChoiceRow, LogEntry, StateRow, SubjectKeyRow
+from consent.store.schema import (
+    ApprovalRow,
+    Base,
+    CeilingRow,
+    ChoiceRow,
+    LogEntry,
+    ReleaseRow,
+    RoundRow,
+    RoundSnapshotRow,
+    SpendRow,
+    StateRow,
+    SubjectKeyRow,
+)
 from consent.wire import PurposeCoverage
 
 PURPOSE = "conversion"
@@ -108,6 +121,14 @@ def test_entries_about_other_brands_customers_are_neither_seen_nor_opened(work: 
         assert len(unit.keys.vault.open_all(unit.session, sealed)) == 2
         with pytest.raises(errors.LogInconsistentError):
             unit.keys.vault.open_all(unit.session, theirs)
+
+
+def test_rounds_are_seen_by_the_brands_that_they_asked(world: Any, work: Workplace) -> None:
+    hold_round(world)
+    for brand, count in (("acme", 1), ("bravo", 0), (None, 1)):
+        with work.acting_for(brand).reading() as unit:
+            for table in (RoundRow, ReleaseRow, RoundSnapshotRow, SpendRow, CeilingRow, ApprovalRow):
+                assert unit.session.scalar(select(func.count()).select_from(table)) == count, (table, brand)
 
 
 def spoil_choice(session: Session) -> int:
