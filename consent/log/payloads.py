@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from consent.errors import LogInconsistentError
 from consent.log.commitments import SALT_BYTES, Opening, SealedOpening
 from consent.store.bulk import insert_all
+from consent.store.driver import Driver, places
 from consent.store.schema import SubjectKeyRow
 
 RandomBytes = Callable[[int], bytes]
@@ -33,6 +34,7 @@ KEY_ID_BYTES = 8
 KEY_BYTES = 32
 NONCE_BYTES = 12
 LOOKUP_CHUNK = 1_000
+READ_KEYS = "SELECT subject, key_id, wrapped, wrapped_by FROM subject_keys WHERE brand = %s AND subject IN"
 
 _Item = TypeVar("_Item")
 
@@ -210,12 +212,11 @@ class Vault:
         for subject in subjects:
             by_brand.setdefault(subject.brand, []).append(subject.pseudonym)
         found = {}
+        driver = Driver(session)
         for brand, pseudonyms in by_brand.items():
             for chunk in _chunks(pseudonyms):
-                query = select(
-                    SubjectKeyRow.subject, SubjectKeyRow.key_id, SubjectKeyRow.wrapped, SubjectKeyRow.wrapped_by
-                ).where(SubjectKeyRow.brand == brand, SubjectKeyRow.subject.in_(chunk))
-                for pseudonym, key_id, wrapped, wrapped_by in session.execute(query):
+                rows = driver.execute(f"{READ_KEYS} ({places(len(chunk))})", (brand, *chunk)).fetchall()
+                for pseudonym, key_id, wrapped, wrapped_by in rows:
                     subject = Subject(brand, pseudonym)
                     found[subject] = self._data_key(key_id, self._unwrap(subject, wrapped, wrapped_by))
         return found

@@ -5,11 +5,10 @@ GDPR).
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from consent.contract import Act, Choice, Purpose
@@ -17,7 +16,9 @@ from consent.errors import InvalidRequestError, UnknownNoticeError, UnknownPurpo
 from consent.service.guardianship import Guardianship, guardianships
 from consent.service.purposes import declared
 from consent.service.work import Unit
-from consent.store.schema import NoticeRow
+from consent.store.driver import Driver, places
+
+READ_NOTICES = "SELECT digest, purpose, replaced_by FROM notices WHERE digest IN"
 
 
 def check(unit: Unit, brand: str, choices: Sequence[Choice], *, confirmed: bool = False) -> None:
@@ -95,20 +96,23 @@ class Rules:
 def rules(unit: Unit, brand: str, choices: Sequence[Choice], *, confirmed: bool = False) -> Rules:
     """Read what decides about these choices, each of which then stands for itself; arguments as of `check`."""
     grants = [choice for choice in choices if choice.act is Act.GRANT]
-    named = {choice.notice for choice in choices if choice.notice}
+    notices = _notices(unit.session, {choice.notice for choice in choices if choice.notice})
+    uses = Counter(digest for digest, _purpose in notices)
     return Rules(
         now=unit.now,
         purposes={purpose.purpose: purpose for purpose in declared(unit.session)},
-        notices=_notices(unit.session, named),
-        alone=_about_one_purpose(unit.session, {grant.notice for grant in grants if grant.explicit}),
+        notices=notices,
+        alone=frozenset(digest for digest, purposes in uses.items() if purposes == 1),
         families=guardianships(unit.session, brand, {choice.subject for choice in grants}),
         confirmed=confirmed,
     )
 
 
-def _notices(session: Session, digests: Iterable[str]) -> dict[tuple[str, str], str | None]:
-    query = select(NoticeRow.digest, NoticeRow.purpose, NoticeRow.replaced_by)
-    found = session.execute(query.where(NoticeRow.digest.in_(digests)))
+def _notices(session: Session, digests: Collection[str]) -> dict[tuple[str, str], str | None]:
+    if not digests:
+        return {}
+    query = f"{READ_NOTICES} ({places(len(digests))})"
+    found = Driver(session).execute(query, tuple(digests)).fetchall()
     return {(digest, purpose): replaced_by for digest, purpose, replaced_by in found}
 
 
@@ -119,8 +123,3 @@ def _require_guardian(grant: Choice, family: Guardianship | None, now: datetime)
     if expected is not None:
         raise InvalidRequestError("This customer has a guardian, who alone can grant for them.")
     raise InvalidRequestError("A grant names a guardian that is not on record, or no longer answers.")
-
-
-def _about_one_purpose(session: Session, digests: set[str | None]) -> frozenset[str]:
-    uses = Counter(session.scalars(select(NoticeRow.digest).where(NoticeRow.digest.in_(digests))))
-    return frozenset(digest for digest, purposes in uses.items() if purposes == 1)

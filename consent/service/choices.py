@@ -73,7 +73,8 @@ def _entry(choice: Choice) -> dict[str, Any]:
 def _ends(unit: Unit, brand: str, choices: Sequence[Choice]) -> list[datetime | None]:
     """Return when each grant ends by itself: with its claim, its purpose's term or its customer's guardianship."""
     terms = {purpose.purpose: purpose.consent_days for purpose in declared(unit.session)}
-    families = guardianships(unit.session, brand, {choice.subject for choice in choices})
+    guarded = {choice.subject for choice in choices if choice.guardian is not None}
+    families = guardianships(unit.session, brand, guarded)
     ends = []
     for choice in choices:
         limits = [choice.expires_at] if choice.expires_at else []

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from consent.store.customers import GuardianRow
+from consent.store.driver import Driver, places
 
 LOOKUP_CHUNK = 1_000
+READ_GUARDIANS = "SELECT subject, guardian, until FROM guardians WHERE brand = %s AND subject IN"
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ def guardianships(session: Session, brand: str, subjects: Iterable[str]) -> dict
     """Return the guardianship of each of these customers that has or had one."""
     wanted = sorted(set(subjects))
     found: dict[str, Guardianship] = {}
+    driver = Driver(session)
     for start in range(0, len(wanted), LOOKUP_CHUNK):
-        query = select(GuardianRow.subject, GuardianRow.guardian, GuardianRow.until).where(
-            GuardianRow.brand == brand, GuardianRow.subject.in_(wanted[start : start + LOOKUP_CHUNK])
-        )
-        for subject, guardian, until in session.execute(query):
-            found[subject] = Guardianship(guardian, until)
+        chunk = wanted[start : start + LOOKUP_CHUNK]
+        rows = driver.execute(f"{READ_GUARDIANS} ({places(len(chunk))})", (brand, *chunk))
+        for subject, guardian, until in rows.fetchall():
+            found[subject] = Guardianship(guardian, driver.moment(until))
     return found

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 from consent.contract import Purpose
 from consent.errors import ConflictError, UnknownPurposeError
 from consent.service.work import Unit
+from consent.store.driver import Driver
 from consent.store.schema import PurposeRow
 
 
@@ -27,8 +28,8 @@ def declare(unit: Unit, purpose: Purpose) -> None:
 
 def declared(session: Session) -> tuple[Purpose, ...]:
     """Return all purposes, by name."""
-    bodies = session.scalars(select(PurposeRow.body).order_by(PurposeRow.purpose))
-    return tuple(Purpose.model_validate_json(body) for body in bodies)
+    rows = Driver(session).execute("SELECT body FROM purposes ORDER BY purpose").fetchall()
+    return tuple(Purpose.model_validate_json(body) for (body,) in rows)
 
 
 def require_purposes(unit: Unit, names: set[str]) -> tuple[Purpose, ...]:
