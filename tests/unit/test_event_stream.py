@@ -80,15 +80,19 @@ class Town:
         self.processes.stop()
 
     def serve(self, name: str = "serve") -> None:
-        self.processes.start(name, "confide", "consent", "serve", folder=self.folder, **self.environment)
-        self.processes.wait_for(name, lambda: answers(f"{self.url}/healthz"), seconds=60)
+        self.serve_at(self.port, name)
+
+    def serve_at(self, port: int, name: str) -> None:
+        environment = {**self.environment, "CONFIDE_CONSENT_PORT": str(port)}
+        self.processes.start(name, "confide", "consent", "serve", folder=self.folder, **environment)
+        self.processes.wait_for(name, lambda: answers(f"http://127.0.0.1:{port}/healthz"), seconds=60)
 
     def brand(self) -> "Brand":
         """Enrol a brand that no other test knows."""
         self.enrolled += 1
         name = f"brand-{self.enrolled}"
         token = self.operator.enrol(Role.BRAND, name, SigningKey.generate().public_key)
-        return Brand(name, ConsentClient(self.http, token), self.key)
+        return Brand(name, token, ConsentClient(self.http, token), self.key)
 
 
 @dataclass
@@ -96,6 +100,7 @@ class Brand:
     """A brand at the service."""
 
     name: str
+    token: str
     client: ConsentClient
     service_key: str
     recorded: int = 0
@@ -151,6 +156,22 @@ def test_a_withdrawal_is_in_force_at_a_connected_agent_within_a_second(town: Tow
         size = acme.size()
         assert bystander.wait_until(lambda: (bystander.position or 0) >= size)
         assert bystander.decide(ANN, PURPOSE).allowed
+
+
+def test_what_another_process_writes_is_heard(town: Town) -> None:
+    acme = town.brand()
+    acme.record(YES, ANN)
+    decider = acme.decider()
+    (port,) = free_ports(1)
+    town.serve_at(port, "another")
+    with (
+        Follower(acme.client, decider, [PURPOSE]),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as http,
+    ):
+        assert decider.wait_until(lambda: decider.decide(ANN, PURPOSE).allowed)
+        withdrawal = [choice_of(acme.name, ANN, PURPOSE, NO)]
+        ConsentClient(http, acme.token).record(withdrawal, idempotency_key="elsewhere")
+        assert decider.wait_until(lambda: decider.decide(ANN, PURPOSE).reason is LocalReason.WITHDRAWN)
 
 
 def test_a_change_that_names_nobody_denies_until_the_new_roster(town: Town) -> None:
