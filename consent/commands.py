@@ -1,6 +1,5 @@
 """What `confide consent` and `confide audit` do."""
 
-import logging
 import sys
 import time
 from contextlib import closing
@@ -13,6 +12,7 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 
+from consent.bulk_import.command import import_file
 from consent.configuration import ServiceSettings
 from consent.errors import ConsentError
 from consent.log.checking import check_entry_proof
@@ -24,7 +24,7 @@ from consent.log.report import report_json
 from consent.log.scrubbing import scrub_database
 from consent.log.verify import read_trust, require_file, verify_place
 from consent.receipts import check_receipt
-from consent.service import create_app, initialise
+from consent.service import initialise
 from consent.service.keys import LogKeyKind
 from consent.service.rewrapping import rotate_payload_key
 from consent.service.rotation import rotate_log_key
@@ -39,6 +39,8 @@ consent = typer.Typer(help="The consent service: opt-ins, round permissions, the
 audit = typer.Typer(help="Verify a published log with nothing but its files.", no_args_is_help=True)
 
 witness = typer.Typer(help="A witness that cosigns heads of logs.", no_args_is_help=True)
+
+consent.command("import")(import_file)
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
@@ -57,15 +59,19 @@ def init() -> None:
 
 
 @consent.command()
-def serve() -> None:
+def serve(
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that serve beside each other, on PostgreSQL.")
+    ] = None,
+) -> None:
     """Serve the API on the configured address, loopback by default."""
     settings = _settings(ConsentSettings, "consent service")
+    if workers is not None:
+        settings = settings.model_copy(update={"workers": workers})
     try:
-        app = create_app(settings)
+        run_service(settings)
     except (ConsentError, OSError) as error:
         _stop(error)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    run_service(app, settings)
 
 
 class RotatedKey(StrEnum):

@@ -22,6 +22,7 @@ from consent.client import ConsentClient
 from consent.contract import Act
 from consent.searching import LogQuery
 from consent.service.courier import Courier, _alone
+from consent.service.keys import Keyring
 from consent.service.rewrapping import rotate_payload_key
 from consent.service.targets import TargetRefusedError, Targets, is_public
 from consent.service.webhooks import LONGEST_PAUSE, failures_within, pause_after
@@ -173,6 +174,12 @@ def test_the_secret_is_shown_once_and_sealed_in_the_database(world: Any, receive
 def test_a_secret_outlives_the_rotation_of_the_payload_key(world: Any, receiver: Receiver) -> None:
     webhook = register(world, receiver)
     rotate_payload_key(world.app.state.workplace, world.settings.data_dir)
+    with world.app.state.workplace.reading() as unit:
+        sealed = unit.session.get(WebhookRow, webhook.webhook_id).secret
+    started_anew = Keyring.load(world.settings.data_dir).vault
+    assert started_anew.open_secret(webhook.webhook_id, sealed).decode() == webhook.secret
+    with pytest.raises(errors.LogInconsistentError):
+        started_anew.open_secret("0" * 32, sealed)
     world.record("acme", Act.GRANT, ANN)
     assert courier(world).deliver_due() == 1
     (delivery,) = receiver.received
