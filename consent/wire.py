@@ -265,10 +265,3 @@ class ServiceKeys(ContractModel):
 
     snapshots: PublicKey
     log: str
-
-
-class Problem(ContractModel):
-    """Why a request was not done."""
-
-    error: str
-    detail: str
