@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -20,8 +20,6 @@ from consent.deciding import RosterView
 from consent.errors import RosterRefusedError
 from consent.events import Changed, Event, Position, Renewal, Reset, Withdrawal
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 CLOCKS_APART = timedelta(minutes=1)
 """How far the brand's clock may be behind the service's."""
 
@@ -186,7 +184,7 @@ class Decider:
 
     def _shorten(self, event: Renewal) -> None:
         """Note an end; of several ones the first counts, for they may be those of customers who are one."""
-        key, end = (event.purpose, event.subject), (event.ends - EPOCH) // MICROSECOND
+        key, end = (event.purpose, event.subject), _microseconds(event.ends)
         _, known = self._ends.get(key, (-1, end))
         self._ends[key] = (event.log_index, min(known, end))
 
@@ -215,10 +213,11 @@ class Decider:
         """Return why somebody on the roster may not be used all the same."""
         if self._withdrawn.get((purpose, subject), -1) >= size:
             return LocalReason.WITHDRAWN
-        renewed, until = self._ends.get((purpose, subject), (-1, FOREVER))
-        for end in (row.ends, until if renewed >= size else FOREVER):
-            if end != FOREVER and (now - EPOCH) // MICROSECOND >= end:
-                return LocalReason.EXPIRED
+        ends, renewal = row.ends, self._ends.get((purpose, subject))
+        if renewal is not None and renewal[0] >= size:
+            ends = min(ends or renewal[1], renewal[1])
+        if ends != FOREVER and _microseconds(now) >= ends:
+            return LocalReason.EXPIRED
         if channel is not None and (
             not row.channels & CHANNEL_BITS[channel] or self._unreachable.get((channel, subject), -1) >= size
         ):
@@ -231,6 +230,11 @@ class Decider:
         self._withdrawn = {key: index for key, index in self._withdrawn.items() if index >= oldest}
         self._unreachable = {key: index for key, index in self._unreachable.items() if index >= oldest}
         self._ends = {key: end for key, end in self._ends.items() if end[0] >= oldest}
+
+
+def _microseconds(moment: datetime) -> int:
+    """Return microseconds since 1970, which a double tells apart until 2106."""
+    return round(moment.timestamp() * 1_000_000)
 
 
 def _rows(head: RosterHead, roster: Roster) -> dict[str, _Row]:

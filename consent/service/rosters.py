@@ -1,8 +1,8 @@
 """Making a brand's roster: everybody whose grant of a purpose holds now, as decisions would answer, and signed."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import select
 
@@ -24,10 +24,10 @@ from consent.service.work import Unit
 from consent.store.schema import StateRow
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     subject: str
     grant: int
     channels: int
@@ -42,7 +42,7 @@ def take(unit: Unit, brand: str, purpose: str) -> RosterView:
         UnknownPurposeError: the purpose is not declared.
     """
     require_purposes(unit, {purpose})
-    roster = _columns(sorted(_rows(unit, brand, purpose), key=lambda row: row.subject))
+    roster = _columns(sorted(_rows(unit, brand, purpose)))
     head = RosterHead(
         brand=brand,
         purpose=purpose,
@@ -68,7 +68,7 @@ def _columns(rows: list[_Row]) -> Roster:
 
 
 def _microseconds(end: datetime | None) -> int:
-    return FOREVER if end is None else (end - EPOCH) // timedelta(microseconds=1)
+    return FOREVER if end is None else (end - EPOCH) // MICROSECOND
 
 
 def _rows(unit: Unit, brand: str, purpose: str) -> Iterator[_Row]:

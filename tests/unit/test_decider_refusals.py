@@ -157,6 +157,8 @@ def test_silence_denies_until_the_service_is_heard_again() -> None:
     assert bench.reason() is LocalReason.SILENT
     assert not bench.decider.due(PURPOSE)
     bench.decider.apply(Withdrawal(subject=BEN, purpose=PURPOSE, log_index=SIZE))
+    bench.decider.apply(Changed(purpose=PURPOSE, loses=False, log_index=SIZE))
+    bench.decider.apply(Renewal(subject=BEN, purpose=PURPOSE, ends=NOW, log_index=SIZE))
     assert bench.reason() is LocalReason.SILENT
     bench.decider.apply(Position(log_size=SIZE + 1))
     assert bench.reason() is LocalReason.GRANTED
