@@ -3,6 +3,7 @@
 What was asked before the signal is answered, what comes after it is refused, and the process ends with status 0.
 """
 
+import gc
 import logging
 import os
 import signal
@@ -22,6 +23,8 @@ from consent.service.metrics import MULTIPROCESS
 from consent.service.streams import Streams
 from consent.settings import ConsentSettings
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread that computes, as one that publishes does, lets those wait that have a question to answer."""
 GRACE_SECONDS = 30
 """After which requests that still run at the end are cut off."""
 START_SECONDS = 60
@@ -80,6 +83,9 @@ def _serve_alone(settings: ConsentSettings, sockets: list[socket] | None = None)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     app = create_app(settings)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()
     _Server(server_config(app, settings), app.state.streams).run(sockets)
 
 
