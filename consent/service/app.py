@@ -10,6 +10,7 @@ from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
@@ -64,6 +65,7 @@ def create_app(
     app.state.scopes = {role: scopes_of(routes, role) for role in Role}
     app.add_exception_handler(ConsentError, problems.on_consent_error)
     app.add_exception_handler(RequestValidationError, problems.on_validation_error)
+    app.add_exception_handler(DataError, problems.on_unstorable_value)
     app.add_exception_handler(HTTPException, problems.on_http_error)
     oidc = OidcVerifier(settings.oidc) if settings.oidc else None
     app.add_middleware(Admission, work=work, oidc=oidc)

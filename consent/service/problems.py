@@ -68,6 +68,11 @@ def on_consent_error(_request: Request, error: Exception) -> Response:
     return answer(error) if isinstance(error, ConsentError) else fault()
 
 
+def on_unstorable_value(_request: Request, _error: Exception) -> Response:
+    """Refuse what the contract lets through and a database does not take: PostgreSQL, U+0000 in a text."""
+    return answer(errors.InvalidRequestError("A value can not be stored; send text without U+0000."))
+
+
 def on_validation_error(request: Request, error: Exception) -> Response:
     """Name the places that do not follow the contract, never their content."""
     if not_json(request):

@@ -25,7 +25,7 @@ CHECKS = [
 ]
 STREAMS = r"^/v1/events$"
 """Open for a minute each; `test_event_stream` reads them."""
-QUICK, THOROUGH = 3, 100
+QUICK, THOROUGH = 3, 10
 """Examples of one operation, as its own role."""
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from consent import errors
 from consent.client import ERRORS, ConsentClient
-from consent.contract import DecisionQuery
+from consent.contract import DecisionQuery, Notice
 from consent.problem import MEDIA_TYPE, TYPE_PREFIX, Problem
 from consent.service import problems
 
@@ -143,3 +143,15 @@ def test_every_error_has_a_code_of_its_own_and_a_title() -> None:
     assert len(ERRORS) == len({Problem.of(code, "", 400).type for code in ERRORS})
     assert Problem.of("unknown_purpose", "", 404).title == "Unknown purpose"
     assert {kind for kind, _ in problems.STATUS} <= set(ERRORS.values())
+
+
+def test_a_text_that_postgresql_does_not_store_is_refused(
+    consent_worlds: Any, postgres_url: Callable[[], str]
+) -> None:
+    world = consent_worlds(database_url=postgres_url())
+    world.declare("conversion")
+    before = world.operator.checkpoint()
+    with pytest.raises(errors.InvalidRequestError):
+        world.operator.publish_notice(Notice(purpose="conversion", language="en", text="May\x00we?"))
+    assert world.operator.checkpoint() == before
+    assert world.operator.publish_notice(Notice(purpose="conversion", language="en", text="May we use it?"))
