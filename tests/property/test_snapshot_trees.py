@@ -113,8 +113,8 @@ SECOND = [(("merge", (ANN, BEN)), False), (("act", BEN, NO, None), False)]
 @example(
     [
         (("act", ANN, YES, 90), False),
-        (("wait", 40), False),
-        (("wait", -40), False),
+        (("wait", 50), False),
+        (("wait", -50), False),
         (("act", BEN, YES, None), False),
     ]
 )
