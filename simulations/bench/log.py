@@ -89,8 +89,7 @@ def _rate(database: Database, transactions: int, batch: int) -> float:
 
 
 def _rates(database: Database, sizes: Sizes) -> tuple[list[float], list[float]]:
-    """Measure once SQLite has filled its write-ahead log and begun to write over it: until then, every commit
-    makes a file longer."""
+    """Measure once SQLite writes over its write-ahead log: until then, every commit makes a file longer."""
     _rate(database, sizes.warm, 1)
     single = [_rate(database, sizes.single, 1) for _ in range(REPETITIONS)]
     return single, [_rate(database, sizes.batches, BATCH) for _ in range(REPETITIONS)]

@@ -49,7 +49,9 @@ STEP = st.one_of(
     st.tuples(st.just("erase"), st.sampled_from(SUBJECTS)),
     st.tuples(st.just("wait"), st.sampled_from([1, 40])),
 )
-STEPS = st.lists(st.tuples(STEP, st.sampled_from(["install", "hear", "hear", "nothing", "skip"])), min_size=1, max_size=14)
+STEPS = st.lists(
+    st.tuples(STEP, st.sampled_from(["install", "hear", "hear", "nothing", "skip"])), min_size=1, max_size=14
+)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
