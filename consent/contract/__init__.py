@@ -4,6 +4,18 @@ Every value is frozen, versioned, refuses unknown fields, and has one canonical 
 here because a round is a permission: what may be asked, of whom, under which snapshot and which budget.
 """
 
+from consent.contract.aggregation import (
+    Abandonment,
+    Advertisement,
+    Closing,
+    EnrolledBrand,
+    Enrolment,
+    RunSetup,
+    SealedShare,
+    SecureSlot,
+    Unmasking,
+    Unspent,
+)
 from consent.contract.canonical import ContractModel, Digest, Name, Pseudonym, canonical_json
 from consent.contract.membership import MembershipProof
 from consent.contract.permission import (
@@ -32,16 +44,21 @@ from consent.contract.task import (
 )
 
 __all__ = [
+    "Abandonment",
     "Act",
+    "Advertisement",
     "Attestation",
     "CategoricalFeature",
     "Channel",
     "Choice",
+    "Closing",
     "ContractModel",
     "Decision",
     "DecisionQuery",
     "DecisionReason",
     "Digest",
+    "EnrolledBrand",
+    "Enrolment",
     "Feature",
     "Label",
     "LegalBasis",
@@ -60,6 +77,9 @@ __all__ = [
     "RosterHead",
     "RoundManifest",
     "RoundRelease",
+    "RunSetup",
+    "SealedShare",
+    "SecureSlot",
     "Signed",
     "SigningKey",
     "SnapshotHead",
@@ -67,6 +87,8 @@ __all__ = [
     "SnapshotProof",
     "SolverSettings",
     "TaskSpec",
+    "Unmasking",
+    "Unspent",
     "canonical_json",
     "fingerprint",
 ]

@@ -16,6 +16,11 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")]
 """A brand, purpose, task or run: lower-case letters, digits, dot, dash and underscore, at most 64."""
 
 
+def added(default: Any) -> Any:  # noqa: ANN401 - as pydantic's own Field
+    """Return a field that came to a model later: at its default it is left out, so that old digests stay."""
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
 class ContractModel(BaseModel):
     """Base of everything the two sides sign: frozen, no unknown fields, one canonical encoding."""
 

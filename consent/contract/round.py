@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
-from consent.contract.canonical import ContractModel, Digest, Name
+from consent.contract.aggregation import SecureSlot
+from consent.contract.canonical import ContractModel, Digest, Name, added
 from consent.contract.signing import PublicKey, Signed
 from consent.contract.snapshot import SnapshotHead
 
@@ -22,7 +23,8 @@ class Phase(StrEnum):
 class Mechanism(ContractModel):
     """The noise that each brand must add before anything leaves it."""
 
-    name: Literal["grid_gaussian"] = "grid_gaussian"
+    name: Literal["grid_gaussian", "discrete_gaussian"] = "grid_gaussian"
+    """The second is summed of shares, one from every brand, in trust mode `distributed`."""
     sensitivity: Annotated[float, Field(gt=0)]
     """Largest L2 change of the sum when one customer is added or removed, in units of the sum."""
     noise_multiplier: Annotated[float, Field(gt=0)]
@@ -57,6 +59,8 @@ class RoundManifest(ContractModel):
     epsilon_after: Epsilon
     opened_at: AwareDatetime
     not_after: AwareDatetime
+    secure_sum: SecureSlot | None = added(None)
+    """Where the sums are masked; None in trust mode `local`."""
 
     def participant(self, brand: str) -> Participant | None:
         """Return the brand's line, or None when the round does not ask it."""
@@ -71,7 +75,7 @@ class Attestation(ContractModel):
     manifest: Digest
     snapshot_root: Digest
     payload: Digest
-    """Digest of the noised sum's bytes."""
+    """Digest of the bytes that leave: the noised sum, masked in trust mode `distributed`."""
     ledger_entry: Annotated[int, Field(ge=1)]
     epsilon_spent: Epsilon
     """The brand's own ledger for this purpose after this release, at the task's delta."""
@@ -96,3 +100,7 @@ class RoundRelease(ContractModel):
     state_after: Digest
     """Digest of the coordinator's whole state after the round: what a run is resumed from."""
     epsilon_spent: Epsilon
+    closing: Digest | None = added(None)
+    """Whose sums were opened together; None in trust mode `local`."""
+    noise_shares: Annotated[float, Field(gt=0)] = added(1.0)
+    """Variance of the noise in the aggregate over that of the mechanism: what it had, at least 1."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from consent.contract.canonical import ContractModel, Name
+from consent.contract.canonical import ContractModel, Name, added
 
 FeatureName = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -56,6 +56,10 @@ class PrivacyTarget(ContractModel):
     delta: Annotated[float, Field(gt=0, lt=1e-3)]
     trust_mode: Literal["local", "distributed"] = "local"
     max_brands_per_customer: Annotated[int, Field(ge=1, le=16)] = 1
+    dropouts: Annotated[int, Field(ge=0, le=99)] = added(0)
+    """Brands that may fail in a round of trust mode `distributed`; every other one adds noise in their place."""
+    colluders: Annotated[int, Field(ge=0, le=99)] = added(1)
+    """Brands whose own noise is not counted on in trust mode `distributed`, as they may tell it."""
 
 
 class SolverSettings(ContractModel):
