@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from consent.errors import LogInconsistentError
 from consent.log.commitments import SALT_BYTES, Opening, SealedOpening
 from consent.store.bulk import insert_all
-from consent.store.driver import Driver, places
+from consent.store.driver import Driver, Transaction, places
 from consent.store.schema import SubjectKeyRow
 
 RandomBytes = Callable[[int], bytes]
@@ -105,11 +105,11 @@ class Vault:
             HKDFExpand(algorithm=SHA256(), length=KEY_BYTES, info=label).derive(key) for key in self._follow()
         )
 
-    def keys(self, session: Session, subjects: Sequence[Subject | None], first: int) -> dict[Subject, DataKey]:
+    def keys(self, session: Transaction, subjects: Sequence[Subject | None], first: int) -> dict[Subject, DataKey]:
         """Return the data key of every subject; one that has none gets one, under the lock of the log.
 
         Args:
-            session: a writing session that holds the lock of the log.
+            session: a writing transaction that holds the lock of the log.
             subjects: whom the entries to be appended are about, in order; None where about nobody.
             first: the index that the first of these entries will have.
         """
@@ -207,7 +207,7 @@ class Vault:
             raise LogInconsistentError("A customer's key is gone while an entry is still sealed under it.")
         return [keys[one.key_id].open(one) for one in sealed]
 
-    def _found(self, session: Session, subjects: Iterable[Subject]) -> dict[Subject, DataKey]:
+    def _found(self, session: Transaction, subjects: Iterable[Subject]) -> dict[Subject, DataKey]:
         by_brand: dict[str, list[str]] = {}
         for subject in subjects:
             by_brand.setdefault(subject.brand, []).append(subject.pseudonym)

@@ -20,7 +20,7 @@ from consent.log.commitments import (
 )
 from consent.log.merkle import Frontier, leaf_hash
 from consent.log.payloads import RandomBytes, Subject, Vault
-from consent.store.driver import Driver
+from consent.store.driver import Driver, Transaction
 from consent.store.schema import LogEntry, LogHead
 
 Payload = Mapping[str, Any]
@@ -50,13 +50,17 @@ def create_head(session: Session) -> None:
         session.execute(insert(LogHead).values(id=HEAD_ID, size=0, frontier=b""))
 
 
-def read_head(session: Session, *, lock: bool = False) -> Frontier:
+def read_head(session: Transaction, *, lock: bool = False) -> Frontier:
     """Return the frontier of the log; `lock` holds other writers off until the transaction ends.
 
     Raises:
         LogInconsistentError: there is no head.
     """
-    found = Driver(session).execute(READ_AND_LOCK_HEAD if lock else READ_HEAD).fetchone()
+    return _head(Driver(session), READ_AND_LOCK_HEAD if lock else READ_HEAD)
+
+
+def _head(driver: Driver, query: str) -> Frontier:
+    found = driver.execute(query).fetchone()
     if found is None:
         raise LogInconsistentError("The database holds no log head; run `confide consent init` first.")
     size, frontier = found
@@ -64,7 +68,7 @@ def read_head(session: Session, *, lock: bool = False) -> Frontier:
 
 
 def append(
-    session: Session,
+    session: Transaction,
     payloads: Sequence[Payload],
     *,
     subjects: Sequence[Subject | None] = (),
@@ -74,7 +78,7 @@ def append(
     """Append one entry per payload and return their indices; the caller's commit makes them durable.
 
     Args:
-        session: a writing session.
+        session: a writing transaction.
         payloads: JSON objects.
         subjects: whom each payload is about, None where about nobody; empty when all are about nobody.
         vault: seals the payloads that are about somebody.
@@ -84,13 +88,13 @@ def append(
         LogConflictError: another writer moved the head after this transaction read it.
         LogError: a payload is about somebody and there is no vault.
     """
-    frontier = read_head(session, lock=True)
+    driver = Driver(session)
+    frontier = _head(driver, READ_AND_LOCK_HEAD)
     first = frontier.size
     rows = _rows(payloads, frontier, random_bytes(SALT_BYTES * len(payloads)))
     if rows:
         if any(subjects):
             rows = _sealed(session, vault, subjects, rows)
-        driver = Driver(session)
         swapped = driver.execute(SWAP_HEAD, (frontier.size, frontier.to_bytes(), first))
         if swapped.rowcount != 1:
             raise LogConflictError("Another writer appended to the log first; repeat the request.")
@@ -111,7 +115,7 @@ def _rows(payloads: Sequence[Payload], frontier: Frontier, salts: bytes) -> list
 
 
 def _sealed(
-    session: Session, vault: Vault | None, subjects: Sequence[Subject | None], rows: Sequence[Row]
+    session: Transaction, vault: Vault | None, subjects: Sequence[Subject | None], rows: Sequence[Row]
 ) -> list[Row]:
     """Put what is about a customer under their key."""
     if vault is None:

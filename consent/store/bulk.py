@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Session
 
+from consent.store.driver import Transaction, connection_of
 from consent.store.schema import Base
 
 Rows = Sequence[Mapping[str, Any]]
@@ -28,7 +29,7 @@ class _Prepared(NamedTuple):
     """Whether the driver takes values by name rather than by place."""
 
 
-def insert_all(session: Session, kind: type[Base], rows: Rows) -> None:
+def insert_all(session: Transaction, kind: type[Base], rows: Rows) -> None:
     """Insert rows, all of the same columns."""
     _write(session, kind, rows, updating=False)
 
@@ -38,10 +39,10 @@ def upsert_all(session: Session, kind: type[Base], rows: Rows) -> None:
     _write(session, kind, rows, updating=True)
 
 
-def _write(session: Session, kind: type[Base], rows: Rows, *, updating: bool) -> None:
+def _write(session: Transaction, kind: type[Base], rows: Rows, *, updating: bool) -> None:
     if not rows:
         return
-    connection = session.connection()
+    connection = connection_of(session)
     prepared = _prepared(connection.dialect, kind, tuple(rows[0]), updating)
     columns = []
     for name, convert in prepared.columns:

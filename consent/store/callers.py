@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import BigInteger, Boolean, Date, ForeignKey, LargeBinary, String, Text
+from sqlalchemy import BigInteger, Boolean, Date, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from consent.store.schema import DIGEST, NAME, Base, UtcTime, log_index
@@ -23,6 +23,20 @@ class ApiKeyRow(Base):
     expires_at: Mapped[datetime] = mapped_column(UtcTime)
     last_used_on: Mapped[date | None] = mapped_column(Date)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    log_index: Mapped[int] = log_index()
+
+
+class SubjectTokenRow(Base):
+    """A token with which one customer acts for themselves; gone once it was taken back or its customer erased."""
+
+    __tablename__ = "subject_tokens"
+    __table_args__ = (Index(None, "brand", "subject"), Index(None, "brand", "expires_at"))
+    token_hash: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    token_id: Mapped[str] = mapped_column(String(32), unique=True)
+    brand: Mapped[str] = mapped_column(NAME)
+    subject: Mapped[str] = mapped_column(DIGEST)
+    minted_by: Mapped[int] = mapped_column(ForeignKey("principals.id"))
+    expires_at: Mapped[datetime] = mapped_column(UtcTime)
     log_index: Mapped[int] = log_index()
 
 

@@ -72,6 +72,8 @@ class RightsRequestRow(Base):
     verified_by: Mapped[str] = mapped_column(NAME)
     """How the customer's identity was verified."""
     requested_by: Mapped[int] = mapped_column()
+    person: Mapped[str | None] = mapped_column(DIGEST)
+    """Whom an identity provider knows behind `requested_by`: a brand that decides does not see that principal."""
     decided_by: Mapped[int | None] = mapped_column()
     requested_at: Mapped[datetime] = mapped_column(UtcTime)
     decided_at: Mapped[datetime | None] = mapped_column(UtcTime)

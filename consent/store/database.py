@@ -1,7 +1,7 @@
 """The database as the service uses it: short reads, and one writer transaction at a time on SQLite."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -113,6 +113,10 @@ class Database:
         with self._writers.writing() as session:
             yield session
 
+    def writing_plainly(self) -> AbstractContextManager[Connection]:
+        """Give a connection under the same terms as `writing`, without an object-relational session around it."""
+        return self._writers.connected()
+
     def _tell_committed(self, members: int) -> None:
         self.committed(members)
 
@@ -191,4 +195,4 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
 
 def _begin_sqlite(connection: Connection) -> None:
     mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
-    connection.connection.cursor().execute(f"BEGIN {mode}")
+    connection.connection.dbapi_connection.execute(f"BEGIN {mode}")

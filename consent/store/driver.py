@@ -5,22 +5,26 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, cast
 
+from sqlalchemy import Connection
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.orm import Session
 
 from consent.store.schema import UtcTime
 
+Transaction = Session | Connection
+"""What holds an open transaction."""
+
 
 class Driver:
     """Runs statements that are written for PostgreSQL, with `%s` where a value goes.
 
     Args:
-        session: the session whose transaction they run in; what it has not flushed is not seen.
+        transaction: in which they run; what a session has not flushed is not seen.
     """
 
-    def __init__(self, session: Session) -> None:
-        connection = session.connection()
+    def __init__(self, transaction: Transaction) -> None:
+        connection = connection_of(transaction)
         self._dialect = connection.dialect
         self._sqlite = connection.dialect.name == "sqlite"
         self._cursor = connection.connection.cursor()
@@ -39,12 +43,22 @@ class Driver:
         return _moments(self._dialect)(value)
 
     def _spelled(self, statement: str) -> str:
-        return statement.replace("%s", "?").removesuffix(" FOR UPDATE") if self._sqlite else statement
+        return _for_sqlite(statement) if self._sqlite else statement
+
+
+def connection_of(transaction: Transaction) -> Connection:
+    """Return the connection that a transaction is open on."""
+    return transaction if isinstance(transaction, Connection) else transaction.connection()
 
 
 def places(count: int) -> str:
     """Return the places of so many values, for `IN`."""
     return ", ".join(["%s"] * count)
+
+
+@lru_cache(maxsize=256)
+def _for_sqlite(statement: str) -> str:
+    return statement.replace("%s", "?").removesuffix(" FOR UPDATE")
 
 
 @lru_cache(maxsize=64)

@@ -26,8 +26,23 @@ class _Group:
         self.connection = connection
         self.transaction = connection.begin()
         self.members = 0
-        self.ended = threading.Event()
         self.fault: BaseException | None = None
+        self._ended: threading.Event | None = None
+
+    def share(self) -> None:
+        """Have something for members to wait on; who stays alone needs nothing."""
+        if self._ended is None:
+            self._ended = threading.Event()
+
+    def wait(self) -> None:
+        """Wait until the transaction has ended."""
+        if self._ended is not None:
+            self._ended.wait()
+
+    def end(self) -> None:
+        """Wake those who wait."""
+        if self._ended is not None:
+            self._ended.set()
 
     @property
     def intact(self) -> bool:
@@ -67,6 +82,23 @@ class _Turn:
                 self._taken = False
 
 
+class _Membership:
+    """One member's stay in a group."""
+
+    def __init__(self, writers: "GroupCommit") -> None:
+        self._writers = writers
+
+    def __enter__(self) -> _Group:
+        self._group = self._writers.enter()
+        return self._group
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _where: object) -> None:
+        if kind is None:
+            self._writers.done(self._group)
+        else:
+            self._writers.left(self._group)
+
+
 class GroupCommit:
     """The writers of one process.
 
@@ -101,19 +133,22 @@ class GroupCommit:
         Raises:
             UnavailableError: another member's commit failed, and with it this one's work.
         """
-        self._turn.take()
-        try:
-            group = self._group or self._begin()
-        except BaseException:
-            self._turn.give()
-            raise
-        try:
-            with _session(group) as session, session.begin():
-                yield session
-        except BaseException:
-            self._left(group)
-            raise
-        self._done(group)
+        with _Membership(self) as group, _session(group) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def connected(self) -> Iterator[Connection]:
+        """Give the connection itself, for work that needs no session: one costs as much as a short statement.
+
+        Raises:
+            UnavailableError: another member's commit failed, and with it this one's work.
+        """
+        with _Membership(self) as group:
+            if group.members:
+                with group.connection.begin_nested():
+                    yield group.connection
+            else:
+                yield group.connection
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -126,21 +161,33 @@ class GroupCommit:
         finally:
             self._turn.give()
 
-    def _begin(self) -> _Group:
-        self._group = _Group(self._connect())
+    def enter(self) -> _Group:
+        """Wait for the turn, and return the group whose transaction is open then."""
+        self._turn.take()
+        try:
+            if self._group is None:
+                self._group = _Group(self._connect())
+        except BaseException:
+            self._turn.give()
+            raise
         return self._group
 
-    def _done(self, group: _Group) -> None:
-        """Join the group with finished work, and wait for its commit or make it."""
+    def done(self, group: _Group) -> None:
+        """Join the group with finished work, and wait for its commit or make it.
+
+        Raises:
+            UnavailableError: another member's commit failed.
+        """
         group.members += 1
         mine = not self._passed_on(group)
-        group.ended.wait()
+        if not mine:
+            group.wait()
         if group.fault is not None:
             if mine:
                 raise group.fault
             raise UnavailableError("The database failed and nothing was recorded; repeat the request.")
 
-    def _left(self, group: _Group) -> None:
+    def left(self, group: _Group) -> None:
         """Leave the group after a failure that took only this member's work back, or all of it."""
         if group.members == 0 or not group.intact:
             self._roll_back(group)
@@ -151,7 +198,9 @@ class GroupCommit:
     def _passed_on(self, group: _Group) -> bool:
         """Give the turn to who waits, with the transaction open; where nobody does, commit first."""
         passed = self._turn.waiting > 0 and group.members < MOST_MEMBERS
-        if not passed:
+        if passed:
+            group.share()
+        else:
             self._commit(group)
         self._turn.give()
         return passed
@@ -179,7 +228,7 @@ class GroupCommit:
         try:
             self._give_back(group.connection)
         finally:
-            group.ended.set()
+            group.end()
 
 
 def _session(group: _Group) -> Session:

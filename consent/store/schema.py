@@ -137,6 +137,8 @@ class PrincipalRow(Base):
     expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
     """When the token ends; empty for operators and for tokens from before tokens ended."""
     public_key: Mapped[str | None] = mapped_column(String(44))
+    person: Mapped[str | None] = mapped_column(DIGEST)
+    """A hash of whom an identity provider knows, the same in all of their roles; empty for who was enrolled here."""
     log_index: Mapped[int] = log_index()
 
 
