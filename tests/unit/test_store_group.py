@@ -167,3 +167,30 @@ def test_who_works_alone_sees_no_open_transaction(observed: Observed) -> None:
         append(session, [{"number": 0}])
     with observed.group.alone():
         assert observed.numbers() == [0]
+
+
+def test_a_plain_connection_shares_commits_and_fails_alone(observed: Observed) -> None:
+    def plainly(number: int, *, fails: bool) -> None:
+        with observed.group.connected() as connection:
+            append(connection, [{"number": number}])
+            if fails:
+                raise ZeroDivisionError
+
+    entered, released = Event(), Event()
+
+    def first() -> None:
+        with observed.group.writing() as session:
+            entered.set()
+            released.wait(PATIENCE)
+            append(session, [{"number": 0}])
+
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(first)]
+        assert entered.wait(PATIENCE)
+        for place, fails in enumerate((True, False), 1):
+            futures.append(pool.submit(plainly, place, fails=fails))
+            until(lambda place=place: observed.group.waiting == place)
+        released.set()
+    assert [type(future.exception()) for future in futures] == [type(None), ZeroDivisionError, type(None)]
+    assert observed.numbers() == [0, 2]
+    assert observed.commits == 1
