@@ -11,5 +11,18 @@ that never both can be had while the threshold is over half of all brands and co
 from privacy.secure_sum.brand import Member
 from privacy.secure_sum.opening import Opener
 from privacy.secure_sum.scheme import Advertisement, Ring, Scheme, SealedShares, Unmasking, UnmaskRequest
+from privacy.secure_sum.state import MemberState, Slot, Stage
 
-__all__ = ["Advertisement", "Member", "Opener", "Ring", "Scheme", "SealedShares", "UnmaskRequest", "Unmasking"]
+__all__ = [
+    "Advertisement",
+    "Member",
+    "MemberState",
+    "Opener",
+    "Ring",
+    "Scheme",
+    "SealedShares",
+    "Slot",
+    "Stage",
+    "UnmaskRequest",
+    "Unmasking",
+]

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from enum import IntEnum
+from dataclasses import replace
+from typing import Self
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from privacy.errors import SecureSumError, TamperedShareError, TooFewBrandsError
 from privacy.randomness import RandomBytes
 from privacy.secure_sum import shamir
-from privacy.secure_sum.masks import Place, agree, derive, mask
+from privacy.secure_sum.masks import Place, agree, derive, keystream, mask
 from privacy.secure_sum.scheme import (
     KEY_BYTES,
     Advertisement,
@@ -23,21 +24,18 @@ from privacy.secure_sum.scheme import (
     Unmasking,
     UnmaskRequest,
 )
+from privacy.secure_sum.state import MemberState, Slot, Stage
 
 NONCE = bytes(12)
 """A box key encrypts one message alone, so its nonce need not differ."""
 
 
-class Stage(IntEnum):
-    """How far a slot is; it never goes back."""
-
-    FRESH = 0
-    MASKED = 1
-    OPENED = 2
-
-
 class Member:
     """One brand in a run.
+
+    Everything that it draws follows from one secret, so that what is repeated after a restart is the same bytes.
+    It is ahead of what is stored until the caller has stored its state or slot: where that fails, drop it and
+    restore another.
 
     Args:
         scheme: what the run's brands agreed on.
@@ -49,13 +47,47 @@ class Member:
         self._scheme = scheme
         self._brand = brand
         self._point = scheme.point(brand)
-        self._random_bytes = random_bytes
-        self._box = X25519PrivateKey.from_private_bytes(random_bytes(KEY_BYTES))
-        self._seeds = [random_bytes(KEY_BYTES) for _ in range(scheme.slots)]
-        self._keys = [random_bytes(KEY_BYTES) for _ in range(scheme.slots)]
+        self._secret = random_bytes(KEY_BYTES)
+        if len(self._secret) != KEY_BYTES:
+            raise SecureSumError(f"A brand's secret of a run has {KEY_BYTES} bytes.")
+        drawn = keystream(self._secret, scheme.run, b"member", KEY_BYTES * (2 * scheme.slots + 1))
+        pieces = [drawn[start : start + KEY_BYTES] for start in range(0, len(drawn), KEY_BYTES)]
+        self._box = X25519PrivateKey.from_private_bytes(pieces[0])
+        self._seeds, self._keys = pieces[1 : scheme.slots + 1], pieces[scheme.slots + 1 :]
         self._peers: Mapping[str, Advertisement] = {}
-        self._held: dict[str, bytes] = {}
-        self._stages: dict[int, tuple[Stage, bytes, frozenset[str]]] = {}
+        self._held: Mapping[str, bytes] = {}
+        self._slots: dict[int, Slot] = {}
+
+    @classmethod
+    def restore(
+        cls, scheme: Scheme, brand: str, state: MemberState, slots: Mapping[int, Slot] | None = None
+    ) -> Self:
+        """Return the member that a state and the slots that were used came from.
+
+        Raises:
+            SecureSumError: they are not of this run.
+        """
+        member = cls(scheme, brand, lambda _size: state.secret)
+        if state.peers:
+            member._meet(state.peers)
+        if state.held:
+            member._keep(state.held)
+        member._slots = dict(slots or {})
+        return member
+
+    def state(self) -> MemberState:
+        """Return what has to be stored before the brand answers, but for its slots; secret."""
+        return MemberState(self._secret, tuple(self._peers.values()), dict(self._held))
+
+    def slot(self, number: int) -> Slot:
+        """Return what became of a slot, to be stored before anything of it leaves.
+
+        Raises:
+            SecureSumError: the run has no such slot.
+        """
+        if not 0 <= number < self._scheme.slots:
+            raise SecureSumError("The run has no such slot; start another run.")
+        return self._slots.get(number, Slot())
 
     def advertise(self) -> Advertisement:
         """Return what the brand publishes and signs before the run."""
@@ -69,16 +101,19 @@ class Member:
     def share(self, advertisements: Iterable[Advertisement]) -> list[SealedShares]:
         """Return this brand's shares for every brand, its own included, each encrypted to its receiver.
 
+        They are the same whenever it is asked.
+
         Args:
             advertisements: those of all brands, whose signatures by enrolled keys were checked.
 
         Raises:
-            SecureSumError: one is missing, doubled, or not of the run's length.
+            SecureSumError: one is missing, doubled, or not of the run's length; this brand's is not its own; or
+                others were shared for before.
         """
-        self._peers = _complete(self._scheme, advertisements)
+        self._meet(advertisements)
         secrets = np.frombuffer(b"".join(self._seeds + self._keys), dtype=np.uint8)
         points = range(1, len(self._scheme.brands) + 1)
-        shares = shamir.share(secrets, self._scheme.threshold, points, self._random_bytes)
+        shares = shamir.share(secrets, self._scheme.threshold, points, self._coefficients)
         return [
             SealedShares(
                 self._brand, receiver, self._cipher(self._brand, receiver).encrypt(NONCE, row.tobytes(), None)
@@ -103,11 +138,7 @@ class Member:
                 raise TamperedShareError(
                     "A brand's shares were altered on their way; start the run anew."
                 ) from None
-            if len(held[one.sender]) != 2 * KEY_BYTES * self._scheme.slots:
-                raise TamperedShareError("A brand's shares are not of the run's length; start the run without it.")
-        if set(held) != set(self._scheme.brands):
-            raise SecureSumError("Not all brands' shares are there; the run can not start.")
-        self._held = held
+        self._keep(held)
 
     def mask(
         self, values: NDArray[np.int64], *, slot: int, context: bytes, ring: Ring, present: frozenset[str]
@@ -127,9 +158,9 @@ class Member:
         self._require(slot, Stage.FRESH)
         if self._brand not in present or not present <= set(self._scheme.brands) or not self._held:
             raise SecureSumError("The slot's brands are not the run's, or the run is not set up.")
-        if len(present) < self._scheme.threshold:
+        if len(present) < self._scheme.quorum:
             raise TooFewBrandsError("Too few brands are present to ever open the sum; nothing leaves.")
-        self._stages[slot] = (Stage.MASKED, context, present)
+        self._slots[slot] = Slot(Stage.MASKED, context, present)
         place = Place(self._scheme.run, slot, context, values.size, ring)
         masked = ring.into(values)
         masked += mask(self._seeds[slot], place)
@@ -143,23 +174,28 @@ class Member:
         return masked
 
     def unmask(self, request: UnmaskRequest) -> Unmasking:
-        """Return the shares that open a slot's sum, once.
+        """Return the shares that open a slot's sum: the same for the same request, and for no other.
 
         Raises:
-            SecureSumError: the slot was not masked or already opened, another manifest is named, the two lists
-                overlap or are not the slot's brands, or this brand is said to be missing.
-            TooFewBrandsError: fewer arrived than the threshold.
+            SecureSumError: the slot was not masked or was opened for others, another manifest is named, the two
+                lists overlap or are not the slot's brands, or this brand is said to be missing.
+            TooFewBrandsError: fewer arrived than the run's quorum, so that the sum would have too little noise.
         """
-        context, present = self._require(request.slot, Stage.MASKED)
-        if request.context != context:
+        slot = self.slot(request.slot)
+        if slot.stage is not Stage.OPENED or slot.arrived != request.arrived:
+            self._require(request.slot, Stage.MASKED)
+        if request.context != slot.context:
             raise SecureSumError("The request is about another manifest than the one that was masked for.")
-        if request.arrived & request.missing or request.arrived | request.missing != present:
+        if request.arrived & request.missing or request.arrived | request.missing != slot.present:
             raise SecureSumError("A brand is said to be both there and missing, or the slot's brands are others.")
         if self._brand not in request.arrived:
             raise SecureSumError("This brand is said to be missing; it can not help to open its own mask.")
-        if len(request.arrived) < self._scheme.threshold:
-            raise TooFewBrandsError("Fewer brands arrived than are needed to open the sum.")
-        self._stages[request.slot] = (Stage.OPENED, context, present)
+        if len(request.arrived) < self._scheme.quorum:
+            raise TooFewBrandsError(
+                f"{len(request.arrived)} brands arrived and {self._scheme.quorum} are needed: the sum would have "
+                f"less noise than is accounted for."
+            )
+        self._slots[request.slot] = replace(slot, stage=Stage.OPENED, arrived=request.arrived)
         return Unmasking(
             brand=self._brand,
             slot=request.slot,
@@ -170,13 +206,31 @@ class Member:
     def _share_of(self, brand: str, place: int) -> bytes:
         return self._held[brand][place * KEY_BYTES : (place + 1) * KEY_BYTES]
 
-    def _require(self, slot: int, stage: Stage) -> tuple[bytes, frozenset[str]]:
-        if not 0 <= slot < self._scheme.slots:
-            raise SecureSumError("The run has no such slot; start another run.")
-        found, context, present = self._stages.get(slot, (Stage.FRESH, b"", frozenset[str]()))
-        if found is not stage:
-            raise SecureSumError(f"The slot is {found.name.lower()}, and it had to be {stage.name.lower()}.")
-        return context, present
+    def _require(self, number: int, stage: Stage) -> Slot:
+        slot = self.slot(number)
+        if slot.stage is not stage:
+            raise SecureSumError(f"The slot is {slot.stage.name.lower()}, and it had to be {stage.name.lower()}.")
+        return slot
+
+    def _meet(self, advertisements: Iterable[Advertisement]) -> None:
+        peers = _complete(self._scheme, advertisements)
+        if peers[self._brand] != self.advertise():
+            raise SecureSumError("What is said to be this brand's advertisement is not what it advertised.")
+        if self._peers and peers != self._peers:
+            raise SecureSumError("The run's brands were advertised otherwise before; start another run.")
+        self._peers = peers
+
+    def _keep(self, held: Mapping[str, bytes]) -> None:
+        if any(len(shares) != 2 * KEY_BYTES * self._scheme.slots for shares in held.values()):
+            raise TamperedShareError("A brand's shares are not of the run's length; start the run without it.")
+        if set(held) != set(self._scheme.brands):
+            raise SecureSumError("Not all brands' shares are there; the run can not start.")
+        if self._held and held != self._held:
+            raise SecureSumError("Other shares were kept before; start another run.")
+        self._held = dict(held)
+
+    def _coefficients(self, size: int) -> bytes:
+        return keystream(self._secret, self._scheme.run, b"coefficients", size)
 
     def _cipher(self, sender: str, receiver: str) -> ChaCha20Poly1305:
         if not self._peers:

@@ -26,6 +26,11 @@ def derive(secret: bytes, run: bytes, purpose: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=run, info=LABEL + purpose).derive(secret)
 
 
+def keystream(secret: bytes, run: bytes, purpose: bytes, size: int) -> bytes:
+    """Return `size` bytes for one purpose, the same ones every time."""
+    return Cipher(AES(derive(secret, run, purpose)), CTR(bytes(16))).encryptor().update(bytes(size))
+
+
 def agree(private: X25519PrivateKey, public: bytes) -> bytes:
     """Return the secret that two brands share.
 
@@ -60,5 +65,5 @@ class Place:
 def mask(secret: bytes, place: Place) -> NDArray[np.unsignedinteger]:
     """Return elements, shape (size,), that look uniform to whoever lacks the secret."""
     purpose = b"mask/" + place.slot.to_bytes(4, "big") + bytes([place.ring.bits]) + place.context
-    stream = Cipher(AES(derive(secret, place.run, purpose)), CTR(bytes(16))).encryptor()
-    return np.frombuffer(stream.update(bytes(place.size * place.ring.bits // 8)), dtype=place.ring.type)
+    stream = keystream(secret, place.run, purpose, place.size * place.ring.bits // 8)
+    return np.frombuffer(stream, dtype=place.ring.type)

@@ -32,11 +32,11 @@ class Opener:
         """Return what is asked of every brand that arrived.
 
         Raises:
-            TooFewBrandsError: the sum can never be opened.
+            TooFewBrandsError: no brand would help to open the sum.
         """
-        if len(arrived) < self._scheme.threshold:
+        if len(arrived) < self._scheme.quorum:
             raise TooFewBrandsError(
-                f"{len(arrived)} brands arrived and {self._scheme.threshold} are needed; repeat the round."
+                f"{len(arrived)} brands arrived and {self._scheme.quorum} are needed; repeat the round."
             )
         return UnmaskRequest(slot=slot, context=context, arrived=arrived, missing=present - arrived)
 

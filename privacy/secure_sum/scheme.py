@@ -42,7 +42,7 @@ class Scheme:
             raise SecureSumError(f"A secure sum is over {MIN_BRANDS} to {MAX_BRANDS} different brands.")
         if len(self.run) != KEY_BYTES or not 1 <= self.slots <= MAX_SLOTS:
             raise SecureSumError(f"A run has a name of {KEY_BYTES} bytes and 1 to {MAX_SLOTS} slots.")
-        if self.colluding < 0 or self.dropouts < 0 or self.threshold > size - self.dropouts:
+        if self.colluding < 0 or self.dropouts < 0 or self.threshold > self.quorum:
             raise SecureSumError(
                 f"{size} brands can not stand {self.colluding} colluders and {self.dropouts} dropouts: it needs "
                 f"more than half of all brands and colluders to answer; state fewer, or ask more brands."
@@ -58,9 +58,14 @@ class Scheme:
         return (len(self.brands) + self.colluding) // 2 + 1
 
     @property
+    def quorum(self) -> int:
+        """Brands that must have arrived before a sum is opened: fewer bring less noise than is accounted for."""
+        return len(self.brands) - self.dropouts
+
+    @property
     def fewest(self) -> int:
         """Brands whose noise counts on: all but dropouts and colluders."""
-        return len(self.brands) - self.dropouts - self.colluding
+        return self.quorum - self.colluding
 
     def point(self, brand: str) -> int:
         """Return where a brand's shares lie, from 1.
