@@ -12,7 +12,7 @@ from functools import cache
 
 import dp_accounting
 
-from privacy.errors import BudgetExceededError
+from privacy.errors import BudgetExceededError, InvalidContributionError
 
 RELATIVE_SLACK = 1e-9
 """Ceilings are compared with this relative tolerance: sums of squares round, budgets are decimal."""
@@ -48,6 +48,26 @@ def _epsilon_of_one(noise_multiplier: float, delta: float) -> float:
 def total_multiplier(target_epsilon: float, delta: float) -> float:
     """Return the least noise multiplier of one Gaussian release that satisfies (target_epsilon, delta)."""
     return float(dp_accounting.get_sigma_gaussian(target_epsilon, delta))
+
+
+def relief(brands: int, most: int, *, summed: bool) -> float:
+    """Return how much larger a line's noise multiplier is for a customer at `brands` brands than at `most`.
+
+    Lines of the ledger are for a customer at as many brands as the task admits. Where brands release apart, a
+    customer at k of them has k releases, which compose to a multiplier smaller by sqrt(k); where their sums are
+    added before noise, the customer moves the one sum k times as far.
+
+    Args:
+        brands: brands that a customer is at.
+        most: brands that the line was computed for.
+        summed: whether only the sum over brands was opened.
+
+    Raises:
+        InvalidContributionError: `brands` is not from 1 to `most`.
+    """
+    if not 1 <= brands <= most:
+        raise InvalidContributionError(f"A customer is at 1 to {most} brands here, not at {brands}.")
+    return most / brands if summed else math.sqrt(most / brands)
 
 
 def check_within(spent: float, ceiling: float, *, population: str) -> None:

@@ -45,7 +45,7 @@ class Trainer:
             customers.labels,
             point=query.point,
             base_logit=self._solver.base_logit(query.marginals),
-            clip_norm=self._solver.clip_norm,
+            clip_norm=self._solver.brand_clip_norm,
         )
 
     def _vectors(self, marginals: Marginals, customers: Contribution, cohort: str) -> NDArray[np.float64]:

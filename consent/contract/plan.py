@@ -5,8 +5,15 @@ from privacy.binning import CellLayout
 from privacy.solvers import AcceleratedAdditive
 
 
-def solver_for(task: TaskSpec) -> AcceleratedAdditive:
-    """Return the solver with the task's rounds, bounds and budget."""
+def solver_for(task: TaskSpec, *, brands: int | None = None) -> AcceleratedAdditive:
+    """Return the solver with the task's rounds, bounds and budget.
+
+    Args:
+        task: what is learned.
+        brands: brands of the run, as its setup has them, among whom noise is shared in trust mode `distributed`;
+            what a model says does not depend on it.
+    """
+    distributed = task.privacy.trust_mode == "distributed"
     return AcceleratedAdditive(
         layouts=tuple(layout(feature, task.solver.cells) for feature in task.features),
         rounds=task.solver.rounds,
@@ -15,6 +22,11 @@ def solver_for(task: TaskSpec) -> AcceleratedAdditive:
         max_bins=task.solver.max_bins,
         epsilon=task.privacy.epsilon,
         delta=task.privacy.delta,
+        brands_per_customer=task.privacy.max_brands_per_customer,
+        distributed=distributed,
+        brands=brands if distributed else None,
+        dropouts=task.privacy.dropouts if distributed else 0,
+        colluders=task.privacy.colluders if distributed else 0,
     )
 
 

@@ -10,7 +10,15 @@ that never both can be had while the threshold is over half of all brands and co
 
 from privacy.secure_sum.brand import Member
 from privacy.secure_sum.opening import Opener
-from privacy.secure_sum.scheme import Advertisement, Ring, Scheme, SealedShares, Unmasking, UnmaskRequest
+from privacy.secure_sum.scheme import (
+    Advertisement,
+    Ring,
+    Scheme,
+    SealedShares,
+    Unmasking,
+    UnmaskRequest,
+    largest_sum,
+)
 from privacy.secure_sum.state import MemberState, Slot, Stage
 
 __all__ = [
@@ -25,4 +33,5 @@ __all__ = [
     "Stage",
     "UnmaskRequest",
     "Unmasking",
+    "largest_sum",
 ]

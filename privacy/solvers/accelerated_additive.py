@@ -17,7 +17,9 @@ from privacy import accounting
 from privacy.binning import CellLayout, FeatureMap, feature_map
 from privacy.errors import InvalidContributionError
 from privacy.mechanisms import GridGaussian
-from privacy.vectors import Arrays
+from privacy.noise_shares import NoiseShares
+from privacy.secure_sum import largest_sum
+from privacy.solvers.additive_state import Marginals, Query, SolverState
 
 GRID_BITS = 16
 """Sums are rounded to the clip norm times 2**-16: far below the noise, far above floating-point error."""
@@ -32,99 +34,6 @@ SHRINKAGE = 0.1
 otherwise make predictions too sure of themselves (calibration slope .83 without it, .96 with it, telco churn)."""
 
 BASE_RATE_RANGE = (0.005, 0.995)
-
-MAX_MAGNITUDE = 1e12
-"""Largest number in a query, far beyond what a run reaches. With a larger one a customer's logit could
-overflow, and whether the sum is then refused would tell that the customer is in it."""
-
-
-@dataclass(frozen=True)
-class Marginals:
-    """What round 0 released.
-
-    Attributes:
-        total: noisy histograms of all features and the noisy label sum, shape (cells + 1,).
-        noise_shares: independent full noise draws in it.
-    """
-
-    total: NDArray[np.float64]
-    noise_shares: int
-
-
-@dataclass(frozen=True)
-class Query:
-    """What every brand is sent for a round.
-
-    Attributes:
-        marginals: None in round 0.
-        point: where the gradient is taken, shape (p,), empty in round 0.
-    """
-
-    marginals: Marginals | None
-    point: NDArray[np.float64]
-
-    def to_arrays(self) -> Arrays:
-        """Return the query as named arrays, for a message."""
-        return {**_marginals_to_arrays(self.marginals), "point": self.point}
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays) -> "Query":
-        """Read back what `to_arrays` gave.
-
-        Raises:
-            InvalidContributionError: arrays are missing, or hold numbers that no run reaches.
-        """
-        try:
-            point = np.asarray(arrays["point"], dtype=np.float64)
-            query = cls(marginals=_marginals_from_arrays(arrays), point=point)
-        except (KeyError, ValueError, TypeError):
-            raise InvalidContributionError("The round's arrays are not a query of this solver.") from None
-        numbers = point if query.marginals is None else np.append(point, query.marginals.total)
-        if not np.all(np.abs(numbers) <= MAX_MAGNITUDE):
-            raise InvalidContributionError("The round's arrays hold numbers that no run reaches.")
-        if query.marginals is not None and query.marginals.noise_shares < 1:
-            raise InvalidContributionError("Released marginals carry the noise of at least one brand.")
-        return query
-
-
-@dataclass(frozen=True)
-class SolverState:
-    """Where the solver stands between rounds; every field is a release or made of releases.
-
-    Attributes:
-        next_round: the round that has not been released, 0 to T + 1.
-        marginals: None before round 0 is released.
-        weights: current iterate, shape (p,).
-        previous: iterate before it, shape (p,).
-        tail_sum: sum of the second half's iterates so far, shape (p,).
-        tail_count: number of iterates in that sum.
-    """
-
-    next_round: int
-    marginals: Marginals | None
-    weights: NDArray[np.float64]
-    previous: NDArray[np.float64]
-    tail_sum: NDArray[np.float64]
-    tail_count: int
-
-    def to_arrays(self) -> Arrays:
-        """Return the state as named arrays, for a checkpoint."""
-        return {
-            **_marginals_to_arrays(self.marginals),
-            "counters": np.array([self.next_round, self.tail_count], dtype=np.int64),
-            "weights": self.weights,
-            "previous": self.previous,
-            "tail_sum": self.tail_sum,
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays) -> "SolverState":
-        """Read back what `to_arrays` gave."""
-        next_round, tail_count = (int(value) for value in arrays["counters"])
-        names = ("weights", "previous", "tail_sum")
-        vectors = {name: np.asarray(arrays[name], dtype=np.float64) for name in names}
-        marginals = _marginals_from_arrays(arrays)
-        return cls(next_round=next_round, marginals=marginals, tail_count=tail_count, **vectors)
 
 
 @dataclass(frozen=True)
@@ -151,11 +60,21 @@ class AcceleratedAdditive:
     Args:
         layouts: cells of each feature.
         rounds: gradient rounds T; round 0 comes before them.
-        clip_norm: largest L2 norm of one customer's gradient.
+        clip_norm: largest L2 norm of one customer's gradients, at all brands together where the sum is secure.
         marginals_share: part of the budget (of squared mu) that round 0 spends, in (0, 1).
         max_bins: most bins of an ordered feature.
-        epsilon: total epsilon over all rounds.
+        epsilon: total epsilon over all rounds, of a customer at `brands_per_customer` brands.
         delta: at this delta.
+        brands_per_customer: most brands m that a customer is at.
+        distributed: whether the noise is added once, in shares, to a secure sum that alone is opened.
+        brands: brands of the run; needed for shares of noise alone.
+        dropouts: brands that may fail in a round, where distributed.
+        colluders: brands whose noise is not counted on, where distributed.
+
+    How m bounds one customer. In local mode a round releases every brand's sum with noise of its own; together
+    they are one vector, of which a customer at m brands moves m blocks by s each, sqrt(m) s in L2. In distributed
+    mode the blocks are added before noise and a customer moves m s; for gradients s is held down by clipping to
+    1/m of the clip norm at each brand, for histograms the noise is m times as large, as counts stay whole.
     """
 
     layouts: tuple[CellLayout, ...]
@@ -165,6 +84,16 @@ class AcceleratedAdditive:
     max_bins: int
     epsilon: float
     delta: float
+    brands_per_customer: int = 1
+    distributed: bool = False
+    brands: int | None = None
+    dropouts: int = 0
+    colluders: int = 0
+
+    @property
+    def brand_clip_norm(self) -> float:
+        """Largest L2 norm of one customer's gradient at one brand."""
+        return self.clip_norm / self.brands_per_customer if self.distributed else self.clip_norm
 
     @property
     def total_rounds(self) -> int:
@@ -177,19 +106,65 @@ class AcceleratedAdditive:
         return sum(layout.cells for layout in self.layouts) + 1
 
     def noise_multiplier(self, round_number: int) -> float:
-        """Return the noise multiplier of a round; all rounds together cost exactly (epsilon, delta)."""
+        """Return the noise multiplier of a round for a customer at `brands_per_customer` brands.
+
+        All rounds together cost them exactly (epsilon, delta).
+        """
         total = accounting.total_multiplier(self.epsilon, self.delta)
         if round_number == 0:
             return total / math.sqrt(self.marginals_share)
         return total * math.sqrt(self.rounds / (1 - self.marginals_share))
 
+    def epsilon_at(self, brands: int, *, rounds: int | None = None) -> float:
+        """Return what the first `rounds` rounds, or all, cost a customer who is at `brands` brands.
+
+        Raises:
+            InvalidContributionError: it is not from 1 to `brands_per_customer`.
+        """
+        factor = accounting.relief(brands, self.brands_per_customer, summed=self.distributed)
+        done = range(self.total_rounds if rounds is None else rounds)
+        return accounting.epsilon([self.noise_multiplier(number) * factor for number in done], self.delta)
+
     def mechanism(self, marginals: Marginals | None) -> GridGaussian:
-        """Return the noise of a gradient round over released marginals, or of round 0 when there are none."""
+        """Return the noise of a gradient round over released marginals, or of round 0 when there are none.
+
+        Its sensitivity is how far a customer at `brands_per_customer` brands moves all that the round releases.
+        """
         if marginals is None:
-            return GridGaussian(math.sqrt(len(self.layouts) + 1), self.noise_multiplier(0), MARGINALS_GRID)
-        grid = self.clip_norm * 2.0**-GRID_BITS
-        dimension = self.feature_map(marginals).dimension
-        return GridGaussian(self.clip_norm + math.sqrt(dimension) * grid, self.noise_multiplier(1), grid)
+            moved, grid, multiplier = math.sqrt(len(self.layouts) + 1), MARGINALS_GRID, self.noise_multiplier(0)
+        else:
+            grid = self.clip_norm * 2.0**-GRID_BITS
+            moved = self.brand_clip_norm + math.sqrt(self.feature_map(marginals).dimension) * grid
+            multiplier = self.noise_multiplier(1)
+        times = self.brands_per_customer if self.distributed else math.sqrt(self.brands_per_customer)
+        return GridGaussian(times * moved, multiplier, grid)
+
+    def shares(self, marginals: Marginals | None) -> NoiseShares:
+        """Return how brands share the mechanism's noise.
+
+        Raises:
+            InvalidContributionError: the trust mode is local, the run's brands are not known, too few of them
+                count, or the noise can not be drawn exactly on this grid.
+        """
+        if not self.distributed or self.brands is None:
+            raise InvalidContributionError("Noise is shared among the known brands of a distributed run alone.")
+        mechanism = self.mechanism(marginals)
+        steps = mechanism.standard_deviation / mechanism.grid
+        return NoiseShares(steps, self.brands, self.dropouts, self.colluders)
+
+    def largest_sum(self, marginals: Marginals | None, *, size_class: int, brands: int) -> int:
+        """Return a magnitude in grid steps that no coordinate of a round's noised sum passes, by `largest_sum`.
+
+        Args:
+            marginals: as in `mechanism`.
+            size_class: the largest of the brands' cohorts, rounded down to a power of two.
+            brands: how many take part in the round.
+        """
+        mechanism, shares = self.mechanism(marginals), self.shares(marginals)
+        moved = 1.0 if marginals is None else self.brand_clip_norm
+        coordinates = self.marginals_length if marginals is None else self.feature_map(marginals).dimension
+        bound = math.ceil(2 * size_class * moved / mechanism.grid) + 1
+        return largest_sum(brands, bound, math.sqrt(shares.variance_of(brands)), coordinates)
 
     def start(self) -> SolverState:
         """Return the state before any round."""
@@ -247,13 +222,13 @@ class AcceleratedAdditive:
         rate = float(np.clip(marginals.total[-1] / self.population(marginals), *BASE_RATE_RANGE))
         return math.log(rate / (1 - rate))
 
-    def advance(self, state: SolverState, total: NDArray[np.float64], noise_shares: int) -> SolverState:
+    def advance(self, state: SolverState, total: NDArray[np.float64], noise_shares: float) -> SolverState:
         """Return the state after the next round's opened sum.
 
         Args:
             state: the state whose query the brands answered.
             total: the sum over brands, shape (cells + 1,) in round 0, shape (p,) after it.
-            noise_shares: independent full noise draws in the sum.
+            noise_shares: variance of the noise in the sum over that of the mechanism.
         """
         if state.marginals is None:
             marginals = Marginals(total, noise_shares)
@@ -314,7 +289,7 @@ class AcceleratedAdditive:
 
 
 @lru_cache(maxsize=8)
-def _map_of(solver: AcceleratedAdditive, total: bytes, noise_shares: int) -> FeatureMap:
+def _map_of(solver: AcceleratedAdditive, total: bytes, noise_shares: float) -> FeatureMap:
     """Make a map once: every round of a run asks for the same one."""
     marginals = Marginals(np.frombuffer(total), noise_shares)
     noise = solver.mechanism(None).standard_deviation * math.sqrt(noise_shares)
@@ -337,20 +312,6 @@ def _look_ahead(state: SolverState) -> NDArray[np.float64]:
 def _mean_weights(state: SolverState) -> NDArray[np.float64]:
     """Return the mean of the second half's iterates, or the current one before that half, shape (p,)."""
     return state.tail_sum / state.tail_count if state.tail_count else state.weights
-
-
-def _marginals_to_arrays(marginals: Marginals | None) -> Arrays:
-    if marginals is None:
-        return {}
-    shares = np.array([marginals.noise_shares], dtype=np.int64)
-    return {"marginals": marginals.total, "noise_shares": shares}
-
-
-def _marginals_from_arrays(arrays: Arrays) -> Marginals | None:
-    if "marginals" not in arrays:
-        return None
-    total = np.asarray(arrays["marginals"], dtype=np.float64)
-    return Marginals(total, int(arrays["noise_shares"].item()))
 
 
 def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
