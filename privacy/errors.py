@@ -19,6 +19,12 @@ class InvalidContributionError(PrivacyError):
     code = "invalid_contribution"
 
 
+class AmplificationRefusedError(PrivacyError):
+    """A release is to be counted at less than one of everyone, for which there is no proof."""
+
+    code = "amplification_refused"
+
+
 class SecureSumError(PrivacyError):
     """A secure sum that must not go on: a message out of place, too few brands, or one that does not fit."""
 

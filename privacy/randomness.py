@@ -14,7 +14,7 @@ _FRACTION_BITS = 53
 
 
 class NoiseSource(Protocol):
-    """Standard normal draws; `guaranteed` says whether an adversary can not predict them."""
+    """Standard normal draws and random bytes; `guaranteed` says whether an adversary can not predict them."""
 
     @property
     def guaranteed(self) -> bool:
@@ -23,6 +23,10 @@ class NoiseSource(Protocol):
 
     def normal(self, size: int) -> NDArray[np.float64]:
         """Return `size` independent standard normal draws."""
+        ...
+
+    def random_bytes(self, size: int) -> bytes:
+        """Return `size` bytes, for noise that is drawn exactly."""
         ...
 
 
@@ -36,6 +40,10 @@ class SystemNoise:
         words = np.frombuffer(secrets.token_bytes(8 * size), dtype=np.uint64)
         return _from_words(words)
 
+    def random_bytes(self, size: int) -> bytes:
+        """Return `size` bytes of the CSPRNG."""
+        return secrets.token_bytes(size)
+
 
 class SeededNoise:
     """Repeatable draws, for simulations that must be compared bit by bit: no privacy guarantee."""
@@ -48,6 +56,10 @@ class SeededNoise:
     def normal(self, size: int) -> NDArray[np.float64]:
         """Return the next `size` draws of the seeded stream."""
         return _from_words(self._generator.integers(0, 2**64, size=size, dtype=np.uint64))
+
+    def random_bytes(self, size: int) -> bytes:
+        """Return the next `size` bytes of the seeded stream."""
+        return self._generator.bytes(size)
 
 
 def _from_words(words: NDArray[np.uint64]) -> NDArray[np.float64]:

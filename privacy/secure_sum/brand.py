@@ -221,6 +221,8 @@ class Member:
         self._peers = peers
 
     def _keep(self, held: Mapping[str, bytes]) -> None:
+        if not self._peers:
+            raise SecureSumError("Shares came before the brands' advertisements.")
         if any(len(shares) != 2 * KEY_BYTES * self._scheme.slots for shares in held.values()):
             raise TamperedShareError("A brand's shares are not of the run's length; start the run without it.")
         if set(held) != set(self._scheme.brands):

@@ -59,7 +59,7 @@ class Query:
         if not np.all(np.abs(numbers) <= MAX_MAGNITUDE):
             raise InvalidContributionError("The round's arrays hold numbers that no run reaches.")
         if query.marginals is not None and not 1 <= query.marginals.noise_shares <= MAX_MAGNITUDE:
-            raise InvalidContributionError("Released marginals carry all the mechanism's noise at least once.")
+            raise InvalidContributionError("Released marginals hold at least one full draw of noise.")
         return query
 
 

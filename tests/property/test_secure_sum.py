@@ -1,62 +1,142 @@
 """The secure sum equals the plain sum, whatever is summed and whoever drops out at whichever step."""
 
+import hashlib
+import secrets
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
-from secure_run import secure_run
+from secure_run import context_of, restarted, secure_run
 
 from privacy.errors import SecureSumError, TooFewBrandsError
-from privacy.secure_sum import Ring
+from privacy.secure_sum import Member, Opener, Ring, Scheme, Unmasking, UnmaskRequest
 from privacy.secure_sum.shamir import reconstruct, share
+
+MOMENTS = ("advertised", "shared", "received", "masked", "helped")
 
 
 class Situation(NamedTuple):
-    """Who sums what, who fails before and after sending, and in which ring."""
+    """Who sums what, who fails before, between and after the phases, who is restarted when, and in which ring."""
 
-    brands: int
-    colluding: int
-    dropouts: int
+    scheme: Scheme
     values: dict[str, np.ndarray]
-    after: set[str]
+    away: set[str]
+    lost: set[str]
+    silent: set[str]
+    restarts: set[tuple[str, str]]
     ring: Ring
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> Situation:
+def schemes(draw: st.DrawFn) -> Scheme:
     brands = draw(st.integers(3, 9))
-    colluding = draw(st.integers(0, brands - 3))
-    dropouts = draw(st.integers(0, max(0, brands - (brands + colluding) // 2 - 1)))
-    names = [f"brand-{number}" for number in range(brands)]
-    before = draw(st.sets(st.sampled_from(names), max_size=dropouts))
-    rest = [name for name in names if name not in before]
-    after = draw(st.sets(st.sampled_from(rest), max_size=dropouts - len(before)))
+    colluding = draw(st.integers(0, brands - 1))
+    dropouts = draw(st.integers(0, brands - 1))
+    names = tuple(f"brand-{number}" for number in range(brands))
+    try:
+        return Scheme(hashlib.sha256(b"run").digest(), names, colluding, dropouts, slots=2)
+    except SecureSumError:
+        assert (brands + colluding) // 2 + 1 > brands - dropouts
+        reject()
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> Situation:
+    scheme = draw(schemes())
+    everyone = list(scheme.brands)
+    away = draw(st.sets(st.sampled_from(everyone), max_size=scheme.dropouts))
+    asked = [name for name in everyone if name not in away]
+    lost = draw(st.sets(st.sampled_from(asked), max_size=scheme.dropouts - len(away)))
+    arrived = [name for name in asked if name not in lost]
+    silent = draw(st.sets(st.sampled_from(arrived), max_size=len(arrived) - scheme.threshold))
     ring = Ring(draw(st.sampled_from([32, 64])))
-    limit = (2 ** (ring.bits - 1) - 1) // brands
+    limit = (2 ** (ring.bits - 1) - 1) // len(everyone)
     size = draw(st.integers(1, 5))
-    values = {
-        name: np.array(draw(st.lists(st.integers(-limit, limit), min_size=size, max_size=size)), dtype=np.int64)
-        for name in rest
-    }
-    return Situation(brands, colluding, dropouts, values, after, ring)
+    numbers = st.lists(st.integers(-limit, limit), min_size=size, max_size=size)
+    values = {name: np.array(draw(numbers), dtype=np.int64) for name in asked}
+    restarts = draw(st.sets(st.tuples(st.sampled_from(everyone), st.sampled_from(MOMENTS))))
+    return Situation(scheme, values, away, lost, silent, restarts, ring)
+
+
+class Played:
+    """The situation as it is played: each member is restarted where it says."""
+
+    def __init__(self, situation: Situation) -> None:
+        self.situation = situation
+        self.scheme = situation.scheme
+        self.members = {name: Member(self.scheme, name, secrets.token_bytes) for name in self.scheme.brands}
+        self.present = frozenset(situation.values)
+        self.arrived = self.present - situation.lost
+
+    def reached(self, moment: str) -> None:
+        for brand, when in self.situation.restarts:
+            if when == moment:
+                self.members[brand] = restarted(self.scheme, brand, self.members[brand])
+
+    def set_up(self) -> Opener:
+        advertised = [member.advertise() for member in self.members.values()]
+        self.reached("advertised")
+        assert advertised == [member.advertise() for member in self.members.values()]
+        sealed = [one for member in self.members.values() for one in member.share(advertised)]
+        self.reached("shared")
+        assert sealed == [one for member in self.members.values() for one in member.share(advertised)]
+        for name, member in self.members.items():
+            member.receive([one for one in sealed if one.receiver == name])
+        self.reached("received")
+        return Opener(self.scheme, advertised)
+
+    def masked(self) -> dict[str, np.ndarray]:
+        terms = {"slot": 1, "context": context_of(1), "ring": self.situation.ring, "present": self.present}
+        sent = {name: self.members[name].mask(self.situation.values[name], **terms) for name in self.present}
+        self.reached("masked")
+        return {name: vector for name, vector in sent.items() if name in self.arrived}
+
+    def helped(self, request: UnmaskRequest) -> list[Unmasking]:
+        helpers = sorted(self.arrived - self.situation.silent)
+        answers = [self.members[name].unmask(request) for name in helpers]
+        self.reached("helped")
+        assert answers == [self.members[name].unmask(request) for name in helpers]
+        return answers
+
+
+@settings(max_examples=80, deadline=None)
+@given(situations())
+def test_the_secure_sum_is_the_plain_sum_of_who_arrived(situation: Situation) -> None:
+    played = Played(situation)
+    opener = played.set_up()
+    masked = played.masked()
+    request = opener.request(slot=1, context=context_of(1), present=played.present, arrived=played.arrived)
+    opened = opener.open(request, masked, played.helped(request), situation.ring)
+    assert np.array_equal(opened, sum(situation.values[name] for name in played.arrived))
 
 
 @settings(max_examples=60, deadline=None)
-@given(situations())
-def test_the_secure_sum_is_the_plain_sum_of_who_arrived(situation: Situation) -> None:
-    brands, colluding, dropouts, values, after, ring = situation
-    try:
-        run = secure_run(brands, colluding=colluding, dropouts=dropouts)
-    except SecureSumError:
-        assert (brands + colluding) // 2 + 1 > brands - dropouts
-        return
-    masked = run.masked(values, ring=ring)
-    request = run.request(frozenset(values))
-    answers = [run.members[name].unmask(request) for name in values if name not in after]
-    opened = run.opener.open(request, masked, answers, ring)
-    assert np.array_equal(opened, sum(values.values()))
+@given(situations(), st.data())
+def test_after_any_restart_a_member_masks_and_opens_as_it_would_have(
+    situation: Situation, data: st.DataObject
+) -> None:
+    """The twin that was never stopped, and one that was stopped before each step, say the same."""
+    played = Played(situation._replace(restarts=set()))
+    opener = played.set_up()
+    brand = data.draw(st.sampled_from(sorted(played.arrived)))
+    twin = restarted(played.scheme, brand, played.members[brand])
+    terms = {"slot": 1, "context": context_of(1), "ring": situation.ring, "present": played.present}
+    assert np.array_equal(twin.mask(situation.values[brand], **terms), played.masked()[brand])
+    twin = restarted(played.scheme, brand, twin)
+    request = opener.request(slot=1, context=context_of(1), present=played.present, arrived=played.arrived)
+    first = played.members[brand].unmask(request)
+    assert twin.unmask(request) == first
+    twin = restarted(played.scheme, brand, twin)
+    assert twin.unmask(request) == first
+    assert twin.slot(1) == played.members[brand].slot(1)
+    with pytest.raises(SecureSumError, match="opened"):
+        twin.mask(situation.values[brand], **terms)
+    fewer = played.arrived - {data.draw(st.sampled_from(sorted(played.arrived)))}
+    with pytest.raises(SecureSumError, match="opened"):
+        twin.unmask(replace(request, arrived=fewer, missing=played.present - fewer))
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.randomness import RandomBytes
-from privacy.secure_sum import Member, Opener, Ring, Scheme, UnmaskRequest
+from privacy.secure_sum import Member, MemberState, Opener, Ring, Scheme, Stage, UnmaskRequest
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,13 @@ class SecureRun:
 
     def request(self, arrived: frozenset[str], *, slot: int = 0) -> UnmaskRequest:
         return self.opener.request(slot=slot, context=context_of(slot), present=self.brands, arrived=arrived)
+
+
+def restarted(scheme: Scheme, brand: str, member: Member) -> Member:
+    """Return the member as it is after it was stopped, from the bytes and slots that it had stored."""
+    slots = {number: member.slot(number) for number in range(scheme.slots)}
+    used = {number: slot for number, slot in slots.items() if slot.stage is not Stage.FRESH}
+    return Member.restore(scheme, brand, MemberState.from_bytes(member.state().to_bytes()), used)
 
 
 def context_of(slot: int) -> bytes:

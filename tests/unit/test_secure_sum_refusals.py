@@ -7,12 +7,13 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from scipy.stats import chisquare, kstest
 from secure_run import SecureRun, context_of, secure_run
 
 from privacy.errors import SecureSumError, TamperedShareError, TooFewBrandsError
-from privacy.secure_sum import Member, Ring, Scheme, SealedShares, UnmaskRequest
-from privacy.secure_sum.masks import Place, mask
+from privacy.secure_sum import Member, MemberState, Ring, Scheme, SealedShares, UnmaskRequest
+from privacy.secure_sum.masks import Place, agree, mask
 from privacy.secure_sum.scheme import largest_sum
 from privacy.secure_sum.shamir import share
 
@@ -147,6 +148,113 @@ def test_shares_that_do_not_lead_to_what_was_committed_to_are_noticed(run: Secur
     for vectors in ({NAMES[0]: masked[NAMES[0]]}, {**masked, NAMES[0]: masked[NAMES[0]][:2]}):
         with pytest.raises(SecureSumError, match="vectors"):
             run.opener.open(request, vectors, answers, Ring(32))
+
+
+def test_no_sum_is_opened_of_fewer_brands_than_its_noise_is_dealt_out_for() -> None:
+    """The threshold alone would allow four of seven; three shares of noise would be missing."""
+    run = secure_run(7, dropouts=1)
+    assert (run.scheme.threshold, run.scheme.quorum) == (4, 6)
+    member, names = run.members["brand-0"], sorted(run.brands)
+    run.masked({"brand-0": np.ones(2, dtype=np.int64)})
+    for arrived in (5, 4):
+        with pytest.raises(TooFewBrandsError, match="less noise"):
+            member.unmask(ask(run, set(names[:arrived]), set(names[arrived:])))
+        with pytest.raises(TooFewBrandsError):
+            run.request(frozenset(names[:arrived]))
+    assert len(member.unmask(ask(run, set(names[:6]), set(names[6:]))).seeds) == 6
+
+
+def test_nothing_is_masked_for_fewer_brands_than_could_ever_open_it() -> None:
+    run = secure_run(7, dropouts=1)
+    terms = {"context": b"", "ring": Ring(32)}
+    with pytest.raises(TooFewBrandsError, match="nothing leaves"):
+        run.members["brand-0"].mask(
+            np.ones(1, np.int64), slot=0, present=frozenset(run.scheme.brands[:5]), **terms
+        )
+    run.members["brand-0"].mask(np.ones(1, np.int64), slot=0, present=frozenset(run.scheme.brands[:6]), **terms)
+
+
+def test_a_member_is_set_up_once() -> None:
+    """Shares under other keys would be a second message under one nonce."""
+    members = {name: Member(Scheme(bytes(32), NAMES, 1, 1, 1), name, secrets.token_bytes) for name in NAMES}
+    advertised = [member.advertise() for member in members.values()]
+    member = members[NAMES[0]]
+    stranger = Member(Scheme(bytes(32), NAMES, 1, 1, 1), NAMES[0], secrets.token_bytes).advertise()
+    with pytest.raises(SecureSumError, match="not what it advertised"):
+        member.share([stranger, *advertised[1:]])
+    sealed = [one for other in members.values() for one in other.share(advertised)]
+    changed = replace(advertised[1], commitments=(bytes(32),))
+    with pytest.raises(SecureSumError, match="advertised otherwise"):
+        member.share([advertised[0], changed, *advertised[2:]])
+    member.receive([one for one in sealed if one.receiver == NAMES[0]])
+    other_keys = Member(Scheme(bytes(32), NAMES, 1, 1, 2), NAMES[0], secrets.token_bytes)
+    with pytest.raises(SecureSumError, match="not of the run's length"):
+        other_keys.share(advertised)
+
+
+def test_other_shares_than_those_that_were_kept_are_refused(run: SecureRun) -> None:
+    state = run.members[NAMES[0]].state()
+    other = {**state.held, NAMES[1]: bytes(len(state.held[NAMES[1]]))}
+    member = Member.restore(run.scheme, NAMES[0], state)
+    with pytest.raises(SecureSumError, match="Other shares"):
+        member._keep(other)
+    assert member.state() == state
+
+
+@pytest.mark.parametrize("stored", [b"", b"{}", b"[]", b"null", b'{"secret":"?","peers":[],"held":{}}'])
+def test_a_state_that_can_not_be_read_is_refused(stored: bytes) -> None:
+    with pytest.raises(SecureSumError, match="can not be read"):
+        MemberState.from_bytes(stored)
+
+
+def test_a_state_of_another_run_brand_or_length_is_refused(run: SecureRun) -> None:
+    state = run.members[NAMES[0]].state()
+    others: list[tuple[Scheme, str, MemberState]] = [
+        (replace(run.scheme, run=b"\1" * 32), NAMES[0], state),
+        (replace(run.scheme, slots=2), NAMES[0], state),
+        (run.scheme, NAMES[1], state),
+        (run.scheme, NAMES[0], replace(state, secret=bytes(32))),
+        (run.scheme, NAMES[0], replace(state, secret=state.secret[:-1])),
+        (run.scheme, NAMES[0], replace(state, peers=state.peers[1:])),
+        (run.scheme, NAMES[0], replace(state, peers=())),
+        (run.scheme, NAMES[0], replace(state, held={NAMES[0]: state.held[NAMES[0]]})),
+        (run.scheme, NAMES[0], replace(state, held=dict.fromkeys(NAMES, b""))),
+    ]
+    for scheme, brand, other in others:
+        with pytest.raises(SecureSumError):
+            Member.restore(scheme, brand, other)
+    assert Member.restore(run.scheme, NAMES[0], state).state() == state
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("value", [0, 1, -1, 2**30, -(2**31)])
+def test_what_is_seen_of_one_brand_is_uniform_whatever_it_sums(bits: int, value: int) -> None:
+    run = secure_run(3)
+    vector = run.masked({"brand-0": np.full(100_000, value, dtype=np.int64)}, ring=Ring(bits))["brand-0"]
+    for place, column in enumerate(vector.view(np.uint8).reshape(-1, bits // 8).T):
+        assert chisquare(np.bincount(column, minlength=256)).pvalue > 1e-7, f"byte {place}"
+    neighbours = vector.view(np.uint8)
+    pairs = 16 * (neighbours[:-1] >> 4).astype(np.int64) + (neighbours[1:] >> 4)
+    assert chisquare(np.bincount(pairs[::2], minlength=256)).pvalue > 1e-7
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_what_is_seen_of_one_brand_is_uniform_after_the_sum_was_opened_too(missing: int) -> None:
+    """The coordinator takes every mask off that it has learned; those with other brands that arrived stay."""
+    run = secure_run(5, dropouts=1)
+    arrived = frozenset(run.scheme.brands[: 5 - missing])
+    masked = run.masked({name: np.full(100_000, 9, dtype=np.int64) for name in arrived})
+    request = run.request(arrived)
+    answers = [run.members[name].unmask(request) for name in sorted(arrived)]
+    seeds, keys = run.opener._secrets(request, answers)
+    place = Place(run.scheme.run, 0, context_of(0), 100_000, Ring(32))
+    stripped = masked["brand-0"] - mask(seeds["brand-0"], place)
+    for key in keys.values():
+        slot_key = run.members["brand-0"].advertise().slot_keys[0]
+        stripped = stripped - mask(agree(X25519PrivateKey.from_private_bytes(key), slot_key), place)
+    assert run.opener.open(request, masked, answers, Ring(32)).tolist() == [9 * len(arrived)] * 100_000
+    assert chisquare(np.bincount(stripped.view(np.uint8), minlength=256)).pvalue > 1e-7
+    assert kstest(stripped / 2**32, "uniform").pvalue > 1e-7
 
 
 def test_what_the_coordinator_sees_of_one_brand_is_uniform() -> None:
