@@ -50,24 +50,23 @@ def total_multiplier(target_epsilon: float, delta: float) -> float:
     return float(dp_accounting.get_sigma_gaussian(target_epsilon, delta))
 
 
-def relief(brands: int, most: int, *, summed: bool) -> float:
-    """Return how much larger a line's noise multiplier is for a customer at `brands` brands than at `most`.
+def reach(brands: int, *, summed: bool) -> float:
+    """Return by how much a noise multiplier shrinks for a customer at `brands` brands.
 
-    Lines of the ledger are for a customer at as many brands as the task admits. Where brands release apart, a
-    customer at k of them has k releases, which compose to a multiplier smaller by sqrt(k); where their sums are
-    added before noise, the customer moves the one sum k times as far.
+    A line's noise multiplier is for a customer at one brand. Where brands release apart, a customer at k of them
+    has k releases, which compose to a multiplier smaller by sqrt(k); where their sums are added before noise, the
+    customer moves the one sum k times as far.
 
     Args:
-        brands: brands that a customer is at.
-        most: brands that the line was computed for.
+        brands: brands that the customer is at, from 1.
         summed: whether only the sum over brands was opened.
 
     Raises:
-        InvalidContributionError: `brands` is not from 1 to `most`.
+        InvalidContributionError: they are at none.
     """
-    if not 1 <= brands <= most:
-        raise InvalidContributionError(f"A customer is at 1 to {most} brands here, not at {brands}.")
-    return most / brands if summed else math.sqrt(most / brands)
+    if brands < 1:
+        raise InvalidContributionError(f"A customer is at one brand at least, not at {brands}.")
+    return float(brands) if summed else math.sqrt(brands)
 
 
 def check_within(spent: float, ceiling: float, *, population: str) -> None:

@@ -105,39 +105,44 @@ class AcceleratedAdditive:
         """Length of round 0's sum: every cell of every feature, and the label sum."""
         return sum(layout.cells for layout in self.layouts) + 1
 
-    def noise_multiplier(self, round_number: int) -> float:
-        """Return the noise multiplier of a round for a customer at `brands_per_customer` brands.
+    def noise_multiplier(self, round_number: int, *, brands: int = 1) -> float:
+        """Return the noise multiplier of a round for a customer at `brands` brands.
 
-        All rounds together cost them exactly (epsilon, delta).
-        """
-        total = accounting.total_multiplier(self.epsilon, self.delta)
-        if round_number == 0:
-            return total / math.sqrt(self.marginals_share)
-        return total * math.sqrt(self.rounds / (1 - self.marginals_share))
-
-    def epsilon_at(self, brands: int, *, rounds: int | None = None) -> float:
-        """Return what the first `rounds` rounds, or all, cost a customer who is at `brands` brands.
+        All rounds together cost a customer at `brands_per_customer` brands exactly (epsilon, delta).
 
         Raises:
-            InvalidContributionError: it is not from 1 to `brands_per_customer`.
+            InvalidContributionError: `brands` is not from 1 to `brands_per_customer`.
         """
-        factor = accounting.relief(brands, self.brands_per_customer, summed=self.distributed)
+        if not 1 <= brands <= self.brands_per_customer:
+            raise InvalidContributionError(
+                f"A customer of this task is at 1 to {self.brands_per_customer} brands, not at {brands}."
+            )
+        most = accounting.reach(self.brands_per_customer, summed=self.distributed)
+        total = accounting.total_multiplier(self.epsilon, self.delta)
+        at_one_or_more = total * (most / accounting.reach(brands, summed=self.distributed))
+        if round_number == 0:
+            return at_one_or_more / math.sqrt(self.marginals_share)
+        return at_one_or_more * math.sqrt(self.rounds / (1 - self.marginals_share))
+
+    def epsilon_at(self, brands: int, *, rounds: int | None = None) -> float:
+        """Return what the first `rounds` rounds, or all, cost a customer at `brands` brands.
+
+        Raises:
+            InvalidContributionError: `brands` is not from 1 to `brands_per_customer`.
+        """
         done = range(self.total_rounds if rounds is None else rounds)
-        return accounting.epsilon([self.noise_multiplier(number) * factor for number in done], self.delta)
+        return accounting.epsilon([self.noise_multiplier(number, brands=brands) for number in done], self.delta)
 
     def mechanism(self, marginals: Marginals | None) -> GridGaussian:
         """Return the noise of a gradient round over released marginals, or of round 0 when there are none.
 
-        Its sensitivity is how far a customer at `brands_per_customer` brands moves all that the round releases.
+        Its sensitivity is how far a customer at one brand moves the sum, its noise multiplier theirs.
         """
         if marginals is None:
-            moved, grid, multiplier = math.sqrt(len(self.layouts) + 1), MARGINALS_GRID, self.noise_multiplier(0)
-        else:
-            grid = self.clip_norm * 2.0**-GRID_BITS
-            moved = self.brand_clip_norm + math.sqrt(self.feature_map(marginals).dimension) * grid
-            multiplier = self.noise_multiplier(1)
-        times = self.brands_per_customer if self.distributed else math.sqrt(self.brands_per_customer)
-        return GridGaussian(times * moved, multiplier, grid)
+            return GridGaussian(math.sqrt(len(self.layouts) + 1), self.noise_multiplier(0), MARGINALS_GRID)
+        grid = self.clip_norm * 2.0**-GRID_BITS
+        dimension = self.feature_map(marginals).dimension
+        return GridGaussian(self.brand_clip_norm + math.sqrt(dimension) * grid, self.noise_multiplier(1), grid)
 
     def shares(self, marginals: Marginals | None) -> NoiseShares:
         """Return how brands share the mechanism's noise.

@@ -107,9 +107,10 @@ def _marginals_to_arrays(marginals: Marginals | None) -> Arrays:
     """Return the arrays; a whole number of shares is an integer, as in every digest of trust mode `local`."""
     if marginals is None:
         return {}
-    shares = marginals.noise_shares
-    kind = np.int64 if float(shares).is_integer() else np.float64
-    return {"marginals": marginals.total, "noise_shares": np.array([shares], dtype=kind)}
+    shares = np.array([marginals.noise_shares], dtype=np.float64)
+    if np.all(shares == np.rint(shares)):
+        return {"marginals": marginals.total, "noise_shares": shares.astype(np.int64)}
+    return {"marginals": marginals.total, "noise_shares": shares}
 
 
 def _marginals_from_arrays(arrays: Arrays) -> Marginals | None:
