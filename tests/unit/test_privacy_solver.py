@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,6 +146,9 @@ BAD_QUERIES: dict[str, Callable[[Arrays], Arrays]] = {
     "no noise in the marginals": _with("noise_shares", lambda shares: shares * 0),
     "negative noise shares": _with("noise_shares", lambda shares: -shares),
     "two noise shares": _with("noise_shares", lambda shares: np.append(shares, 1)),
+    "less than one noise share": _with("noise_shares", lambda shares: shares * 0.99),
+    "noise shares that are no number": _with("noise_shares", _set(math.nan)),
+    "noise shares that are infinite": _with("noise_shares", _set(math.inf)),
 }
 
 
@@ -172,6 +176,100 @@ def test_a_sum_of_another_shape_is_refused() -> None:
     state = solving.advance(solving.start(), released_marginals(solving).total, 1)
     with pytest.raises(InvalidContributionError, match="shape"):
         solving.advance(state, np.zeros(state.weights.size + 1), 1)
+
+
+def distributed(most: int = 1, brands: int | None = 5) -> AcceleratedAdditive:
+    return replace(
+        solver(rounds=4), brands_per_customer=most, distributed=True, brands=brands, dropouts=1, colluders=1
+    )
+
+
+def test_the_clip_is_divided_where_one_sum_is_opened() -> None:
+    """A customer at m brands has 1/m of the clip at each; apart, the noise at each grows instead."""
+    people, _ = customers(60, seed=5)
+    marginals = released_marginals(solver())
+    moved = {}
+    for most in (1, 2, 4):
+        together = distributed(most)
+        assert together.brand_clip_norm == 0.5 / most
+        query = Query(marginals, np.full(together.feature_map(marginals).dimension, 30.0))
+        moved[most] = max(
+            np.linalg.norm(
+                Trainer(together).exact_sum(
+                    query, Contribution(people.cells[:1], label), cohort=label.tobytes().hex()
+                )
+            )
+            for label in (np.zeros(1, np.int8), np.ones(1, np.int8))
+        )
+        apart = replace(solver(), brands_per_customer=most)
+        assert apart.brand_clip_norm == 0.5
+        assert apart.mechanism(None).standard_deviation == pytest.approx(
+            math.sqrt(most) * solver().mechanism(None).standard_deviation
+        )
+        assert together.mechanism(None).standard_deviation == pytest.approx(
+            most * distributed().mechanism(None).standard_deviation
+        )
+    assert moved[2] == pytest.approx(moved[1] / 2, rel=1e-3)
+    assert moved[4] == pytest.approx(moved[1] / 4, rel=1e-3)
+
+
+def test_noise_is_shared_among_the_known_brands_of_a_distributed_run_alone() -> None:
+    marginals = released_marginals(solver())
+    for chosen in (None, marginals):
+        shares = distributed().shares(chosen)
+        mechanism = distributed().mechanism(chosen)
+        assert (shares.brands, shares.dropouts, shares.colluders) == (5, 1, 1)
+        assert math.sqrt(shares.variance_of(3)) * mechanism.grid >= mechanism.standard_deviation
+        assert math.sqrt(shares.variance_of(3)) * mechanism.grid < mechanism.standard_deviation * 1.0001
+    for wrong in (solver(), distributed(brands=None), distributed(brands=2)):
+        with pytest.raises(InvalidContributionError):
+            wrong.shares(None)
+
+
+def test_no_noised_sum_passes_the_largest_one() -> None:
+    """With customers at the edge of their size class, all alike, and noise at six of its deviations."""
+    solving = distributed(brands=3)
+    solving = replace(solving, dropouts=0)
+    size_class, marginals = 64, released_marginals(solving)
+    people = Contribution(np.zeros((127, 3), dtype=np.int16), np.ones(127, dtype=np.int8))
+    far = np.full(solving.feature_map(marginals).dimension, 30.0)
+    for query in (Query(None, np.zeros(0)), Query(marginals, far)):
+        mechanism = solving.mechanism(query.marginals)
+        exact = mechanism.to_grid(Trainer(solving).exact_sum(query, people, cohort="alike"))
+        noise = 6 * math.sqrt(solving.shares(query.marginals).variance_of(3))
+        largest = solving.largest_sum(query.marginals, size_class=size_class, brands=3)
+        assert 3 * np.max(np.abs(exact)) + noise <= largest
+        assert largest < 3 * 2 * size_class / mechanism.grid + 3 + 2 * noise
+    assert solving.largest_sum(None, size_class=0, brands=3) < solving.largest_sum(None, size_class=1, brands=3)
+
+
+def test_a_share_of_noise_that_is_no_whole_number_is_kept_exactly() -> None:
+    solving = distributed()
+    total = released_marginals(solving).total
+    for shares, kind in ((4 / 3, np.float64), (2.0, np.int64), (3, np.int64)):
+        state = solving.advance(solving.start(), total, shares)
+        arrays = state.to_arrays()
+        assert arrays["noise_shares"].dtype == kind
+        again = SolverState.from_arrays(arrays)
+        assert again.marginals is not None
+        assert again.marginals.noise_shares == shares
+        assert arrays_digest(again.to_arrays()) == arrays_digest(arrays)
+        assert Query.from_arrays(solving.query(state).to_arrays()).marginals.noise_shares == shares  # type: ignore[union-attr]
+
+
+def test_more_noise_in_a_sum_shrinks_more() -> None:
+    """The ridge is in deviations of the noise that the sum had, with its root."""
+    solving = distributed()
+    first = solving.advance(solving.start(), released_marginals(solving).total, 1.5)
+    width = first.weights.size
+    second = solving.advance(first, np.full(width, 40.0), 1.5)
+    steps = [
+        solving.advance(second, np.zeros(width), shares).weights - second.weights - (second.weights / 4)
+        for shares in (1.0, 1.5, 4.0)
+    ]
+    norms = [float(np.linalg.norm(step)) for step in steps]
+    assert norms[1] == pytest.approx(norms[0] * math.sqrt(1.5))
+    assert norms[2] == pytest.approx(norms[0] * 2)
 
 
 def test_a_digest_fixes_names_kinds_shapes_and_numbers() -> None:
