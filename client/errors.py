@@ -61,6 +61,24 @@ class StaleRoundError(RefusalError):
     code = "stale_round"
 
 
+class SetupRefusalError(RefusalError):
+    """A run's setup, or one of its messages, is not one that this agent may follow."""
+
+    code = "setup_refused"
+
+
+class OrderRefusalError(RefusalError):
+    """A message of a run does not follow on what the agent answered before it."""
+
+    code = "out_of_order"
+
+
+class ClosingRefusalError(RefusalError):
+    """The agent will not help to open an attempt at a round."""
+
+    code = "closing_refused"
+
+
 class CohortRefusalError(RefusalError):
     """Fewer opted-in customers than the minimum cohort."""
 

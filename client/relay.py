@@ -12,7 +12,16 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, ConfigRecordValues, Conte
 from flwr.clientapp import ClientApp
 
 from client.errors import RefusalError
-from client.port import AgentPort, Arrays, ModelDelivery, RoundRequest
+from client.port import (
+    AgentPort,
+    Arrays,
+    KeepRequest,
+    ModelDelivery,
+    OpenRequest,
+    RoundRequest,
+    SetupRequest,
+    ShareRequest,
+)
 from consent.contract import wire
 
 _LOG = structlog.get_logger()
@@ -31,6 +40,22 @@ def build_client_app(agent_for: Callable[[Context], AgentPort]) -> ClientApp:
     @app.query("hello")
     def relay_hello(message: Message, context: Context) -> Message:
         return _answer(message, lambda: _hello(agent_for(context)))
+
+    @app.query("setup")
+    def relay_setup(message: Message, context: Context) -> Message:
+        return _answer(message, lambda: _setup(message, agent_for(context)))
+
+    @app.query("share")
+    def relay_share(message: Message, context: Context) -> Message:
+        return _answer(message, lambda: _share(message, agent_for(context)))
+
+    @app.query("keep")
+    def relay_keep(message: Message, context: Context) -> Message:
+        return _answer(message, lambda: _keep(message, agent_for(context)))
+
+    @app.query("open")
+    def relay_open(message: Message, context: Context) -> Message:
+        return _answer(message, lambda: _open(message, agent_for(context)))
 
     @app.query("install")
     def relay_install(message: Message, context: Context) -> Message:
@@ -60,7 +85,10 @@ def _refusal(code: str, reason: str) -> RecordDict:
 def _round(message: Message, agent: AgentPort) -> RecordDict:
     reply = agent.release(
         RoundRequest(
-            task=_text(message, wire.TASK), manifest=_text(message, wire.MANIFEST), arrays=_arrays(message)
+            task=_text(message, wire.TASK),
+            manifest=_text(message, wire.MANIFEST),
+            arrays=_arrays(message),
+            release=_text(message, wire.RELEASE),
         )
     )
     return RecordDict(
@@ -76,6 +104,26 @@ def _hello(agent: AgentPort) -> RecordDict:
     return RecordDict({wire.TEXTS: ConfigRecord({wire.BRAND: hello.brand, wire.KEY: hello.key})})
 
 
+def _setup(message: Message, agent: AgentPort) -> RecordDict:
+    request = SetupRequest(task=_text(message, wire.TASK), setup=_text(message, wire.SETUP))
+    return _texts(wire.ADVERTISEMENT, agent.setup(request))
+
+
+def _share(message: Message, agent: AgentPort) -> RecordDict:
+    request = ShareRequest(setup=_text(message, wire.SETUP), advertisements=_text(message, wire.ADVERTISEMENTS))
+    return _texts(wire.SHARES, agent.share(request))
+
+
+def _keep(message: Message, agent: AgentPort) -> RecordDict:
+    agent.keep(KeepRequest(setup=_text(message, wire.SETUP), shares=_text(message, wire.SHARES)))
+    return RecordDict()
+
+
+def _open(message: Message, agent: AgentPort) -> RecordDict:
+    request = OpenRequest(setup=_text(message, wire.SETUP), closing=_text(message, wire.CLOSING))
+    return _texts(wire.UNMASKING, agent.open(request))
+
+
 def _install(message: Message, agent: AgentPort) -> RecordDict:
     agent.install(
         ModelDelivery(
@@ -83,6 +131,10 @@ def _install(message: Message, agent: AgentPort) -> RecordDict:
         )
     )
     return RecordDict()
+
+
+def _texts(field: str, text: str) -> RecordDict:
+    return RecordDict({wire.TEXTS: ConfigRecord({field: text})})
 
 
 def _text(message: Message, field: str) -> str:

@@ -1,15 +1,37 @@
-"""The agent as a local service: three routes for the relay, behind one token, and nothing else."""
+"""The agent as a local service: a few routes for the relay, behind one token, and nothing else."""
 
 import hmac
+from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header, Request
+from fastapi import Depends, FastAPI, Header, Request, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from client.errors import RefusalError
-from client.port import AgentPort, ModelDelivery, RoundRequest
-from client.wire import EncodedArray, HelloAnswer, ModelBody, RefusalAnswer, RoundAnswer, RoundBody, decode
+from client.port import (
+    AgentPort,
+    KeepRequest,
+    ModelDelivery,
+    OpenRequest,
+    RoundRequest,
+    SetupRequest,
+    ShareRequest,
+)
+from client.wire import (
+    EncodedArray,
+    HelloAnswer,
+    KeepBody,
+    ModelBody,
+    OpenBody,
+    RefusalAnswer,
+    RoundAnswer,
+    RoundBody,
+    SetupBody,
+    ShareBody,
+    TextAnswer,
+    decode,
+)
 
 
 class _UnknownRelayError(Exception):
@@ -38,18 +60,41 @@ def create_app(agent: AgentPort, *, relay_token: str) -> FastAPI:
 
     @app.post("/v1/rounds", dependencies=relay)
     def rounds(body: RoundBody) -> RoundAnswer:
-        reply = agent.release(RoundRequest(task=body.task, manifest=body.manifest, arrays=decode(body.arrays)))
+        reply = agent.release(
+            RoundRequest(task=body.task, manifest=body.manifest, arrays=decode(body.arrays), release=body.release)
+        )
         return RoundAnswer(attestation=reply.attestation, total=EncodedArray.of(reply.total))
 
     @app.post("/v1/models", status_code=204, dependencies=relay)
     def models(body: ModelBody) -> None:
         agent.install(ModelDelivery(task=body.task, release=body.release, arrays=decode(body.arrays)))
 
+    _add_run_routes(app, agent, relay)
     app.add_exception_handler(RefusalError, _refused)
     app.add_exception_handler(_UnknownRelayError, _unknown_relay)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(ValueError, _malformed)
     return app
+
+
+def _add_run_routes(app: FastAPI, agent: AgentPort, relay: Sequence[params.Depends]) -> None:
+    """Add what a run of trust mode `distributed` is set up and opened by."""
+
+    @app.post("/v1/runs/setup", dependencies=relay)
+    def setup(body: SetupBody) -> TextAnswer:
+        return TextAnswer(text=agent.setup(SetupRequest(task=body.task, setup=body.setup)))
+
+    @app.post("/v1/runs/share", dependencies=relay)
+    def share(body: ShareBody) -> TextAnswer:
+        return TextAnswer(text=agent.share(ShareRequest(body.setup, body.advertisements)))
+
+    @app.post("/v1/runs/keep", status_code=204, dependencies=relay)
+    def keep(body: KeepBody) -> None:
+        agent.keep(KeepRequest(setup=body.setup, shares=body.shares))
+
+    @app.post("/v1/runs/open", dependencies=relay)
+    def open_sum(body: OpenBody) -> TextAnswer:
+        return TextAnswer(text=agent.open(OpenRequest(setup=body.setup, closing=body.closing)))
 
 
 def _refused(_request: Request, error: Exception) -> JSONResponse:

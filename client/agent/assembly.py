@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.agent.agent import BrandAgent
-from client.agent.checks import BrandIdentity, TrustAnchors
 from client.agent.cohort import CohortGate, CustomerSource
 from client.agent.consent_desk import ConsentDesk
 from client.agent.keyring import AgentKeys
@@ -12,6 +11,7 @@ from client.agent.ledger import BrandLedger
 from client.agent.models import ModelStore
 from client.agent.policy import BrandPolicy
 from client.agent.pseudonyms import Pseudonymizer
+from client.agent.trust import BrandIdentity, TrustAnchors
 from consent.client import ConsentClient
 from consent.clock import Clock, utc_now
 from privacy.aggregation import OpenMasker
@@ -50,9 +50,10 @@ def assemble_agent(
         identity=BrandIdentity(brand, keys.signing),
         anchors=anchors,
         policy=policy,
-        ledger=BrandLedger(folder / LEDGER),
+        ledger=BrandLedger(folder / LEDGER, clock=clock),
         cohorts=CohortGate(pseudonymizer, desk, customers),
         models=ModelStore(folder / MODELS),
+        unspent=desk,
         noise=noise or SystemNoise(),
         masker=OpenMasker(),
         clock=clock,

@@ -1,10 +1,13 @@
 """What an agent checks in a round before it opens any data; the first failure refuses the round."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import ValidationError
 
+from client.agent.secure_checks import SKEW, check_chain, check_place, place_of
+from client.agent.trust import BrandIdentity, TrustAnchors
 from client.errors import ManifestRefusalError, StaleRoundError
 from client.port import Arrays, ModelDelivery, RoundRequest
 from consent.contract import (
@@ -12,8 +15,8 @@ from consent.contract import (
     Phase,
     RoundManifest,
     RoundRelease,
+    RunSetup,
     Signed,
-    SigningKey,
     SnapshotHead,
     TaskSpec,
 )
@@ -21,29 +24,10 @@ from consent.contract.plan import solver_for
 from consent.errors import SignatureError
 from privacy.errors import PrivacyError
 from privacy.mechanisms import GridGaussian
+from privacy.noise_shares import NoiseShares
+from privacy.secure_sum import Ring
 from privacy.solvers import AcceleratedAdditive, Query
 from privacy.vectors import arrays_digest
-
-
-@dataclass(frozen=True)
-class BrandIdentity:
-    """Who the agent is: the brand's name and the key under which it is enrolled."""
-
-    brand: str
-    key: SigningKey
-
-
-@dataclass(frozen=True)
-class TrustAnchors:
-    """The two public keys that an agent believes, installed by the brand.
-
-    Args:
-        coordinator: signs manifests and releases.
-        consent_service: signs snapshots.
-    """
-
-    coordinator: str
-    consent_service: str
 
 
 @dataclass(frozen=True)
@@ -57,12 +41,31 @@ class CheckedRound:
     query: Query
     solver: AcceleratedAdditive
     mechanism: GridGaussian
+    setup: RunSetup | None
+    """The run's; None in trust mode `local`."""
+
+    @property
+    def shares(self) -> NoiseShares:
+        """How the brands of the run share the round's noise."""
+        return self.solver.shares(self.query.marginals)
 
 
-def check_round(request: RoundRequest, identity: BrandIdentity, anchors: TrustAnchors) -> CheckedRound:
+def check_round(
+    request: RoundRequest,
+    identity: BrandIdentity,
+    anchors: TrustAnchors,
+    setup_of: Callable[[str], RunSetup | None],
+) -> CheckedRound:
     """Return the round that a request asks for.
 
+    Args:
+        request: what came in.
+        identity: who is asked.
+        anchors: whom it believes.
+        setup_of: finds the setup that the agent joined, by the run's name.
+
     Raises:
+        OrderRefusalError: it does not follow on the run's setup and the release of the round before.
         ManifestRefusalError: it is malformed, not signed by the enrolled coordinator, not for this brand or
             this model, or asks for less noise than the task's plan.
     """
@@ -75,9 +78,12 @@ def check_round(request: RoundRequest, identity: BrandIdentity, anchors: TrustAn
     if manifest.model != _digest(request.arrays):
         raise ManifestRefusalError("The arrays are not those of the manifest's model digest.")
     snapshot = _own_snapshot(own, manifest, anchors)
-    solver = solver_for(task)
+    setup = _setup(task, manifest, request.release, anchors, setup_of)
+    solver = solver_for(task, brands=None if setup is None else len(setup.brands))
     query, mechanism = _plan(request.arrays, manifest, solver)
-    return CheckedRound(task, manifest, own, snapshot, query, solver, mechanism)
+    if setup is not None:
+        _check_ring(manifest, query, solver)
+    return CheckedRound(task, manifest, own, snapshot, query, solver, mechanism, setup)
 
 
 def check_time(checked: CheckedRound, now: datetime) -> None:
@@ -88,6 +94,8 @@ def check_time(checked: CheckedRound, now: datetime) -> None:
     """
     if not now <= min(checked.manifest.not_after, checked.snapshot.not_after):
         raise StaleRoundError("The round or its snapshot has expired; open the round anew.")
+    if checked.setup is not None and checked.manifest.opened_at > now + SKEW:
+        raise StaleRoundError("The round is of the future; set the clocks of both sides and open it anew.")
 
 
 def check_delivery(delivery: ModelDelivery, anchors: TrustAnchors) -> tuple[TaskSpec, RoundRelease]:
@@ -147,6 +155,38 @@ def _own_snapshot(own: Participant, manifest: RoundManifest, anchors: TrustAncho
     return head
 
 
+def _setup(
+    task: TaskSpec,
+    manifest: RoundManifest,
+    release: str,
+    anchors: TrustAnchors,
+    setup_of: Callable[[str], RunSetup | None],
+) -> RunSetup | None:
+    """Return the setup of a round whose sums are masked, when the round has its place in the run."""
+    if task.privacy.trust_mode == "local":
+        if manifest.secure_sum is not None or manifest.mechanism.name != "grid_gaussian":
+            raise ManifestRefusalError("The task's sums are not masked, and the manifest says that they are.")
+        return None
+    setup = check_place(manifest, setup_of(manifest.run_id))
+    check_chain(manifest, release, anchors)
+    return setup
+
+
+def _check_ring(manifest: RoundManifest, query: Query, solver: AcceleratedAdditive) -> None:
+    """Refuse a ring in which the sum could wrap.
+
+    The size classes of the others are the coordinator's word: were they too small, the sum alone would be wrong.
+    """
+    classes = (line.snapshot.body.size_class for line in manifest.participants)
+    try:
+        largest = solver.largest_sum(query.marginals, size_class=max(classes), brands=len(manifest.participants))
+        bits = Ring.holding(largest).bits
+    except PrivacyError as error:
+        raise ManifestRefusalError(str(error)) from None
+    if place_of(manifest).ring_bits < bits:
+        raise ManifestRefusalError(f"The sum could wrap in the manifest's ring; it needs {bits} bits.")
+
+
 def _plan(arrays: Arrays, manifest: RoundManifest, solver: AcceleratedAdditive) -> tuple[Query, GridGaussian]:
     """Return the query and the noise of the round, both by the task's plan and never by the manifest's word."""
     try:
@@ -156,7 +196,7 @@ def _plan(arrays: Arrays, manifest: RoundManifest, solver: AcceleratedAdditive) 
     except PrivacyError as error:
         raise ManifestRefusalError(str(error)) from None
     first = query.marginals is None
-    if first != (manifest.round == 0) or (manifest.phase is Phase.MARGINALS) != first:
+    if first != (manifest.round == 0) or manifest.phase is not (Phase.MARGINALS if first else Phase.GRADIENT):
         raise ManifestRefusalError("The manifest's phase does not fit its round and arrays.")
     if manifest.round >= solver.total_rounds:
         raise ManifestRefusalError(f"The task has {solver.total_rounds} rounds; round {manifest.round} is over.")

@@ -9,7 +9,7 @@ from uuid import uuid4
 from client.agent.pseudonyms import Pseudonymizer
 from client.errors import StaleRoundError
 from consent.client import ConsentClient
-from consent.contract import Act, Channel, Choice, Decision, DecisionQuery, Signed, SnapshotHead
+from consent.contract import Act, Channel, Choice, Decision, DecisionQuery, Signed, SnapshotHead, Unspent
 from consent.wire import MAX_BATCH, SnapshotView
 
 Item = TypeVar("Item")
@@ -67,6 +67,10 @@ class ConsentDesk:
         if view.head.body.root != root:
             raise StaleRoundError("The round's snapshot is not the current one; open the round anew.")
         return view.members
+
+    def state_unspent(self, statement: Signed[Unspent]) -> None:
+        """Give back what a round reserved; raises when it may still be spent."""
+        self._client.state_unspent(statement)
 
     def allowed(self, queries: Sequence[DecisionQuery]) -> Sequence[Decision]:
         """Return one decision per query, in order; an exception means that nothing is allowed."""

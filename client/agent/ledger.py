@@ -3,38 +3,45 @@
 A line is keyed by what is computed (run, round and the digest of everything that shapes the sum). Messages
 arrive at least once, so a committed line keeps the very bytes that were released and gives them again: a
 second delivery costs nothing and tells nothing new. A reserved line has released nothing; when the same round
-is asked anew in another form, it is superseded. All lines of a purpose are composed by one accountant.
+is asked anew in another form, it is superseded, and when its manifest's time is over, it is expired: neither can
+be committed any more, and neither counts. All lines of a purpose are composed by one accountant.
+
+In trust mode `distributed` a round has one line whatever its attempts, as at most one of them is ever opened. It
+is committed when the first masked sum leaves, and never expires after that.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Column,
     Connection,
     DateTime,
-    Engine,
     Float,
     Integer,
     LargeBinary,
     MetaData,
     Row,
+    Select,
     String,
     Table,
     UniqueConstraint,
-    create_engine,
-    event,
+    select,
 )
+from sqlalchemy.dialects.sqlite import insert
 
-from client.errors import LedgerRefusalError
+from client.agent.database import open_database, plain
+from client.errors import LedgerRefusalError, StaleRoundError
+from consent.clock import Clock, utc_now
 from privacy import accounting
 from privacy.errors import BudgetExceededError
 
-RESERVED, COMMITTED, SUPERSEDED = "reserved", "committed", "superseded"
+RESERVED, COMMITTED, SUPERSEDED, EXPIRED = "reserved", "committed", "superseded", "expired"
+COUNTED = (RESERVED, COMMITTED)
 
 _METADATA = MetaData()
 _LEDGER = Table(
@@ -52,6 +59,13 @@ _LEDGER = Table(
     Column("committed_at", DateTime(timezone=True)),
     UniqueConstraint("run_id", "round", "work"),
 )
+_RESERVATIONS = Table(
+    "reservations",
+    _METADATA,
+    Column("line", Integer, primary_key=True),
+    Column("not_after", DateTime, nullable=False),
+    Column("stated_at", DateTime),
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,7 @@ class Work:
         round: the round that asks.
         digest: SHA-256 over everything that shapes the sum (task, model, snapshot, mechanism).
         noise_multiplier: standard deviation of the noise over the sensitivity.
+        not_after: when a reservation of it expires; None for never.
     """
 
     purpose: str
@@ -71,6 +86,15 @@ class Work:
     round: int
     digest: str
     noise_multiplier: float
+    not_after: datetime | None = None
+
+
+class Unused(NamedTuple):
+    """A round of a run for which nothing left the brand, and nothing will."""
+
+    run_id: str
+    round: int
+    purpose: str
 
 
 @dataclass(frozen=True)
@@ -94,9 +118,10 @@ class LedgerLine:
 class BrandLedger:
     """The ledger in one SQLite file of the brand; safe against crashes and concurrent callers."""
 
-    def __init__(self, path: Path) -> None:
-        self._engine = _open(path)
-        _METADATA.create_all(self._engine)
+    def __init__(self, path: Path, *, clock: Clock = utc_now) -> None:
+        self.database = open_database(path)
+        self._clock = clock
+        _METADATA.create_all(self.database)
 
     def reserve(self, work: Work, *, ceiling: float, delta: float) -> LedgerLine:
         """Reserve the cost of `work`, or find the line that it already has.
@@ -109,20 +134,21 @@ class BrandLedger:
         Raises:
             LedgerRefusalError: the release would exceed the ceiling; names the last line that counts.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
+            self._expire(connection)
             known = _find(connection, work)
-            if known is not None and known.state != SUPERSEDED:
+            if known is not None and known.state in COUNTED:
+                _hold(connection, known.id, work.not_after)
                 return LedgerLine(known.id, known.payload)
             _supersede_reserved(connection, work)
             _check_ceiling(connection, work, ceiling=ceiling, delta=delta)
-            if known is not None:
-                connection.execute(_LEDGER.update().where(_LEDGER.c.id == known.id).values(state=RESERVED))
-                return LedgerLine(known.id, None)
-            return LedgerLine(_insert(connection, work), None)
+            number = self._insert(connection, work) if known is None else _revive(connection, known)
+            _hold(connection, number, work.not_after)
+            return LedgerLine(number, None)
 
     def find_committed(self, work: Work) -> LedgerLine | None:
         """Return the line that already released `work`, if there is one."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             known = _find(connection, work)
         if known is None or known.state != COMMITTED:
             return None
@@ -135,36 +161,96 @@ class BrandLedger:
 
         Raises:
             LedgerRefusalError: the line was superseded; nothing may leave.
+            StaleRoundError: it expired; nothing may leave.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
+            return self._commit(connection, line, payload)
+
+    @contextmanager
+    def committing(self, line: LedgerLine) -> Iterator[Connection]:
+        """Give a transaction that commits a round's line along with what is written in the block, or nothing.
+
+        What leaves is kept by the block: the line of a masked sum has no bytes of its own.
+
+        Raises:
+            LedgerRefusalError: the line was superseded; nothing may leave.
+            StaleRoundError: it expired; nothing may leave.
+        """
+        with self.transaction() as connection:
+            self._commit(connection, line, None)
+            yield connection
+
+    def unused(self) -> tuple[Unused, ...]:
+        """Return the rounds whose reservations all expired, and of which nobody was told yet."""
+        with self.transaction() as connection:
+            self._expire(connection)
+            rows = connection.execute(_unstated()).all()
+        return tuple(dict.fromkeys(Unused(row.run_id, row.round, row.purpose) for row in rows))
+
+    def stated(self, unused: Unused) -> None:
+        """Keep that the consent service was told of an unused round."""
+        lines = select(_LEDGER.c.id).where(_LEDGER.c.run_id == unused.run_id, _LEDGER.c.round == unused.round)
+        with self.transaction() as connection:
             connection.execute(
-                _LEDGER.update()
-                .where(_LEDGER.c.id == line.number, _LEDGER.c.state == RESERVED)
-                .values(state=COMMITTED, payload=payload, committed_at=datetime.now(UTC))
+                _RESERVATIONS.update()
+                .where(_RESERVATIONS.c.line.in_(lines.where(_LEDGER.c.state == EXPIRED)))
+                .values(stated_at=plain(self._clock()))
             )
-            row = connection.execute(_LEDGER.select().where(_LEDGER.c.id == line.number)).one()
-            if row.state != COMMITTED:
-                raise LedgerRefusalError(f"Ledger line {line.number} was superseded; ask for the round again.")
-            return LedgerLine(row.id, row.payload)
 
     def epsilon(self, purpose: str, delta: float) -> float:
         """Return what a customer has spent on a purpose at `delta`, reserved lines included."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return accounting.epsilon([row.noise_multiplier for row in _counted(connection, purpose)], delta)
 
     def lines(self, purpose: str) -> int:
         """Return how many lines count against a purpose."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return len(_counted(connection, purpose))
 
     def close(self) -> None:
         """Close the database."""
-        self._engine.dispose()
+        self.database.dispose()
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with self._engine.begin() as connection:
+    def transaction(self) -> Iterator[Connection]:
+        """Give a connection that holds the write lock; what it wrote is durable once the block ends well."""
+        with self.database.begin() as connection:
             yield connection
+
+    def _commit(self, connection: Connection, line: LedgerLine, payload: bytes | None) -> LedgerLine:
+        self._expire(connection)
+        connection.execute(
+            _LEDGER.update()
+            .where(_LEDGER.c.id == line.number, _LEDGER.c.state == RESERVED)
+            .values(state=COMMITTED, payload=payload, committed_at=self._clock())
+        )
+        row = connection.execute(_LEDGER.select().where(_LEDGER.c.id == line.number)).one()
+        if row.state == EXPIRED:
+            raise StaleRoundError(f"Ledger line {line.number} has expired unused; open the round anew.")
+        if row.state != COMMITTED:
+            raise LedgerRefusalError(f"Ledger line {line.number} was superseded; ask for the round again.")
+        return LedgerLine(row.id, row.payload)
+
+    def _expire(self, connection: Connection) -> None:
+        """Free what was reserved for manifests whose time is over: no commit finds it reserved any more."""
+        over = select(_RESERVATIONS.c.line).where(_RESERVATIONS.c.not_after < plain(self._clock()))
+        connection.execute(
+            _LEDGER.update().where(_LEDGER.c.state == RESERVED, _LEDGER.c.id.in_(over)).values(state=EXPIRED)
+        )
+
+    def _insert(self, connection: Connection, work: Work) -> int:
+        inserted = connection.execute(
+            _LEDGER.insert().values(
+                purpose=work.purpose,
+                run_id=work.run_id,
+                round=work.round,
+                work=work.digest,
+                noise_multiplier=work.noise_multiplier,
+                state=RESERVED,
+                reserved_at=self._clock(),
+            )
+        )
+        return int(inserted.inserted_primary_key[0])  # type: ignore[index]
 
 
 def _find(connection: Connection, work: Work) -> Row[Any] | None:
@@ -185,7 +271,7 @@ def _supersede_reserved(connection: Connection, work: Work) -> None:
 
 
 def _counted(connection: Connection, purpose: str) -> list[Row[Any]]:
-    query = _LEDGER.select().where(_LEDGER.c.purpose == purpose, _LEDGER.c.state != SUPERSEDED)
+    query = _LEDGER.select().where(_LEDGER.c.purpose == purpose, _LEDGER.c.state.in_(COUNTED))
     return list(connection.execute(query.order_by(_LEDGER.c.id)))
 
 
@@ -199,33 +285,31 @@ def _check_ceiling(connection: Connection, work: Work, *, ceiling: float, delta:
         raise LedgerRefusalError(f"Refused after {last}: {error}") from None
 
 
-def _insert(connection: Connection, work: Work) -> int:
-    inserted = connection.execute(
-        _LEDGER.insert().values(
-            purpose=work.purpose,
-            run_id=work.run_id,
-            round=work.round,
-            work=work.digest,
-            noise_multiplier=work.noise_multiplier,
-            state=RESERVED,
-            reserved_at=datetime.now(UTC),
-        )
+def _revive(connection: Connection, known: Row[Any]) -> int:
+    connection.execute(_LEDGER.update().where(_LEDGER.c.id == known.id).values(state=RESERVED))
+    return int(known.id)
+
+
+def _hold(connection: Connection, line: int, not_after: datetime | None) -> None:
+    """Let a reservation last for the manifest that asks for it now."""
+    if not_after is None:
+        return
+    values = {"not_after": plain(not_after), "stated_at": None}
+    statement = insert(_RESERVATIONS).values(line=line, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["line"], set_=values))
+
+
+def _unstated() -> Select[Any]:
+    """Select expired lines that were not stated, of rounds in which no line counts."""
+    counts = _LEDGER.alias("counts")
+    beside = (
+        select(counts.c.id)
+        .where(counts.c.run_id == _LEDGER.c.run_id, counts.c.round == _LEDGER.c.round)
+        .where(counts.c.state.in_(COUNTED))
     )
-    return int(inserted.inserted_primary_key[0])  # type: ignore[index]
-
-
-def _open(path: Path) -> Engine:
-    """Open the file with write-ahead logging, full durability, and the write lock at every BEGIN."""
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-
-    @event.listens_for(engine, "connect")
-    def _durable(connection: Any, _record: Any) -> None:  # noqa: ANN401 - the driver's own types
-        connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-
-    @event.listens_for(engine, "begin")
-    def _lock(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
+    return (
+        select(_LEDGER)
+        .join(_RESERVATIONS, _RESERVATIONS.c.line == _LEDGER.c.id)
+        .where(_LEDGER.c.state == EXPIRED, _RESERVATIONS.c.stated_at.is_(None), ~beside.exists())
+        .order_by(_LEDGER.c.id)
+    )

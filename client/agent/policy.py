@@ -15,11 +15,13 @@ class PurposePolicy:
         epsilon: most that one customer may ever spend on the purpose.
         delta: at this delta.
         minimum_cohort: fewest opted-in customers for anything to be released.
+        fewest_brands: fewest brands of a run whose sums are opened together, in trust mode `distributed`.
     """
 
     epsilon: float
     delta: float
     minimum_cohort: int
+    fewest_brands: int = 3
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,21 @@ class BrandPolicy:
             raise PolicyRefusalError(
                 f"This brand takes no part in purpose {task.purpose!r}; list it in the policy to allow it."
             )
-        if task.privacy.trust_mode != "local":
-            raise PolicyRefusalError(
-                "This agent adds all noise itself; it has no secure sum and refuses trust mode 'distributed'."
-            )
-        if task.privacy.max_brands_per_customer != 1:
-            raise PolicyRefusalError("This agent does not divide the clip norm over several brands; set m to 1.")
         if task.privacy.delta > policy.delta:
             raise PolicyRefusalError(
                 f"The task's delta {task.privacy.delta:g} is over the policy's {policy.delta:g}; lower it."
+            )
+        return policy
+
+    def for_run(self, task: TaskSpec, brands: int) -> PurposePolicy:
+        """Return the limits that hold for a run of so many brands.
+
+        Raises:
+            PolicyRefusalError: as `for_task`, or there are too few of them.
+        """
+        policy = self.for_task(task)
+        if brands < policy.fewest_brands:
+            raise PolicyRefusalError(
+                f"The run has {brands} brands and the policy asks for {policy.fewest_brands}; ask more brands."
             )
         return policy

@@ -35,10 +35,11 @@ from consent.contract import (
     SigningKey,
     SnapshotHead,
     TaskSpec,
+    Unspent,
 )
 from consent.contract.membership import members_root
 from consent.contract.plan import solver_for
-from consent.errors import StaleSnapshotError
+from consent.errors import ConflictError, StaleSnapshotError
 from privacy.aggregation import OpenMasker
 from privacy.randomness import NoiseSource
 from privacy.solvers import SolverState
@@ -57,13 +58,14 @@ class Snapshots:
     key: SigningKey
     opted_in: tuple[str, ...]
     now: Callable[[], datetime]
+    brand: str = BRAND
     latest: Signed[SnapshotHead] | None = None
     handed_out: tuple[str, ...] | None = None
     members_asked: int = 0
 
     def seal(self, **changes: Any) -> Signed[SnapshotHead]:
         values: dict[str, Any] = {
-            "brand": BRAND,
+            "brand": self.brand,
             "purpose": PURPOSE,
             "root": members_root(self.opted_in),
             "size_class": 64,
@@ -106,6 +108,19 @@ class Customers:
 
 
 @dataclass
+class UnspentBox:
+    """The consent service's letter box for rounds that cost nothing; it may be shut."""
+
+    statements: list[Signed[Unspent]] = field(default_factory=list)
+    shut: bool = False
+
+    def state_unspent(self, statement: Signed[Unspent]) -> None:
+        if self.shut:
+            raise ConflictError("The round may still be spent.")
+        self.statements.append(statement)
+
+
+@dataclass
 class AgentBench:
     """An agent, the keys it believes, and a run that a test plays with it round by round."""
 
@@ -115,12 +130,16 @@ class AgentBench:
     noise: NoiseSource = field(default_factory=ZeroNoise)
     table: CustomerTable = field(default_factory=lambda: small_table(BRAND))
     now: datetime = BEGIN
+    brand: str = BRAND
+    coordinator: SigningKey = field(default_factory=SigningKey.generate)
+    consent: SigningKey = field(default_factory=SigningKey.generate)
+    key: SigningKey = field(default_factory=SigningKey.generate)
+    unspent: UnspentBox = field(default_factory=UnspentBox)
 
     def __post_init__(self) -> None:
-        self.coordinator, self.consent, self.key = (SigningKey.generate() for _ in range(3))
         self.pseudonymizer = Pseudonymizer(b"k" * 32)
         opted_in = tuple(sorted(self.pseudonymizer.pseudonyms(self.table.customers)))
-        self.snapshots = Snapshots(self.consent, opted_in, lambda: self.now)
+        self.snapshots = Snapshots(self.consent, opted_in, lambda: self.now, self.brand)
         self.customers = Customers(self.table)
         self.solver = solver_for(self.task)
         self.state: SolverState = self.solver.start()
@@ -130,12 +149,13 @@ class AgentBench:
     def assemble(self) -> BrandAgent:
         """Start the agent anew on the same folder."""
         return BrandAgent(
-            identity=BrandIdentity(BRAND, self.key),
+            identity=BrandIdentity(self.brand, self.key),
             anchors=TrustAnchors(self.coordinator.public_key, self.consent.public_key),
             policy=self.policy,
-            ledger=BrandLedger(self.folder / "ledger.db"),
+            ledger=BrandLedger(self.folder / "ledger.db", clock=lambda: self.now),
             cohorts=CohortGate(self.pseudonymizer, self.snapshots, self.customers),
             models=ModelStore(self.folder / "models"),
+            unspent=self.unspent,
             noise=self.noise,
             masker=OpenMasker(),
             clock=lambda: self.now,
@@ -145,7 +165,7 @@ class AgentBench:
         return dict(self.solver.query(self.state).to_arrays())
 
     def participant(self, **changes: Any) -> Participant:
-        values: dict[str, Any] = {"brand": BRAND, "key": self.key.public_key, "snapshot": self.head}
+        values: dict[str, Any] = {"brand": self.brand, "key": self.key.public_key, "snapshot": self.head}
         return Participant(**{**values, **changes})
 
     def mechanism(self, **changes: Any) -> Mechanism:

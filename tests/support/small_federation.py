@@ -44,6 +44,9 @@ class ZeroNoise:
     def normal(self, size: int) -> NDArray[np.float64]:
         return np.zeros(size)
 
+    def random_bytes(self, size: int) -> bytes:
+        return bytes(size)
+
 
 @dataclass
 class Watcher:

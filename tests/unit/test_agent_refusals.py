@@ -17,16 +17,18 @@ from client.errors import (
     CohortRefusalError,
     LedgerRefusalError,
     ManifestRefusalError,
+    OrderRefusalError,
     PolicyRefusalError,
     RefusalError,
     StaleRoundError,
 )
 from client.port import RoundRequest
-from consent.contract import Label, Phase, PrivacyTarget, SigningKey, SolverSettings, TaskSpec
+from consent.contract import Label, Phase, PrivacyTarget, SecureSlot, SigningKey, SolverSettings, TaskSpec
 
 ROUNDS = 3
 TASK = small_task(solver=SolverSettings(rounds=ROUNDS, cells=16, max_bins=8))
 STRANGER = SigningKey.generate()
+SLOT = SecureSlot(setup="0" * 64, slot=0, ring_bits=32)
 
 
 @dataclass(frozen=True)
@@ -226,11 +228,16 @@ REFUSALS: dict[str, Refusal] = {
     "purpose not in the policy": Refusal(
         _unlisted_purpose, PolicyRefusalError, "takes no part in purpose 'churn'"
     ),
-    "distributed trust mode": Refusal(
-        lambda bench: _of_task(bench, _privacy(trust_mode="distributed")), PolicyRefusalError, "distributed"
+    "run that was not set up": Refusal(
+        lambda bench: _of_task(bench, _privacy(trust_mode="distributed")), OrderRefusalError, "not set up"
     ),
-    "customers at several brands": Refusal(
-        lambda bench: _of_task(bench, _privacy(max_brands_per_customer=2)), PolicyRefusalError, "set m to 1"
+    "masked sum of a task without": Refusal(
+        lambda bench: bench.request(bench.manifest(secure_sum=SLOT)), ManifestRefusalError, "not masked"
+    ),
+    "noise in shares for a task without": Refusal(
+        lambda bench: bench.request(bench.manifest(mechanism=bench.mechanism(name="discrete_gaussian"))),
+        ManifestRefusalError,
+        "not masked",
     ),
     "point that is not a number": Refusal(_point(_first(math.nan)), ManifestRefusalError, "no run reaches"),
     "point that is infinite": Refusal(_point(_first(-math.inf)), ManifestRefusalError, "no run reaches"),
@@ -314,6 +321,10 @@ class _Interrupted:
     def normal(self, size: int) -> Any:
         self._act()
         return np.zeros(size)
+
+    def random_bytes(self, size: int) -> bytes:
+        self._act()
+        return bytes(size)
 
 
 def test_a_withdrawal_while_computing_drops_the_sum_and_the_next_attempt_supersedes_it(tmp_path: Path) -> None:

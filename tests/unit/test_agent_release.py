@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from agent_bench import BRAND, AgentBench, word
-from small_federation import DELTA, PURPOSE
+from small_federation import DELTA, EPSILON, PURPOSE, small_task
 
 from client.agent import Pseudonymizer
 from client.agent.keyring import AgentKeys
@@ -215,3 +215,14 @@ def test_keys_are_drawn_once_and_readable_by_their_owner_alone(tmp_path: Path) -
     files = sorted((tmp_path / "ant").iterdir())
     assert [file.name for file in files] == ["agent.key", "holdout.key", "pseudonym.key"]
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+def test_a_customer_at_several_brands_is_paid_for_at_all_of_them(tmp_path: Path) -> None:
+    privacy = small_task().privacy.model_copy(update={"max_brands_per_customer": 4})
+    bench = AgentBench(tmp_path, small_task(privacy=privacy))
+    bench.play(bench.task.total_rounds)
+    assert bench.agent.ledger.epsilon(PURPOSE, DELTA) == pytest.approx(EPSILON, rel=1e-12)
+    assert bench.solver.mechanism(None).noise_multiplier == pytest.approx(
+        2 * bench.solver.noise_multiplier(0, brands=4)
+    )
+    bench.close()

@@ -28,6 +28,9 @@ class FixedNoise:
         assert size == self._draws.size
         return self._draws
 
+    def random_bytes(self, size: int) -> bytes:
+        return bytes(size)
+
 
 def test_sum_and_noise_are_both_rounded_to_the_grid() -> None:
     mechanism = GridGaussian(sensitivity=2.0, noise_multiplier=3.0, grid=0.5)
