@@ -119,6 +119,12 @@ class BudgetRefusedError(RoundRefusedError):
     code = "budget_exceeded"
 
 
+class RemedyRefusedError(ConflictError):
+    """The evidence with which a remedy is to be closed does not show what was asked for."""
+
+    code = "remedy_refused"
+
+
 class UnavailableError(ConsentError):
     """The service does not answer, or answers with a fault of its own."""
 

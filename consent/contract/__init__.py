@@ -29,6 +29,7 @@ from consent.contract.permission import (
     Notice,
     Purpose,
 )
+from consent.contract.remedy import RemedyPolicy, RemedyStatement
 from consent.contract.roster import Roster, RosterHead
 from consent.contract.round import Attestation, Mechanism, Participant, Phase, RoundManifest, RoundRelease
 from consent.contract.signing import PublicKey, Signed, SigningKey, fingerprint
@@ -73,6 +74,8 @@ __all__ = [
     "Pseudonym",
     "PublicKey",
     "Purpose",
+    "RemedyPolicy",
+    "RemedyStatement",
     "Roster",
     "RosterHead",
     "RoundManifest",

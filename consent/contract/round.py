@@ -18,6 +18,14 @@ class Phase(StrEnum):
 
     MARGINALS = "marginals"
     GRADIENT = "gradient"
+    METRICS = "metrics"
+    HISTOGRAM = "histogram"
+    FEATURE_BINS = "feature_bins"
+
+    @property
+    def trains(self) -> bool:
+        """Whether the sum goes into a model; other rounds are accounted for alike and leave the model as it is."""
+        return self in (Phase.MARGINALS, Phase.GRADIENT)
 
 
 class Mechanism(ContractModel):
