@@ -8,9 +8,18 @@ class ServerError(Exception):
 
 
 class ReplyRefusedError(ServerError):
-    """A brand's reply is not what the round's manifest asked of it."""
+    """A brand's reply is not what was asked of it.
+
+    Args:
+        sentence: why it does not count.
+        answered: the code under which the brand's own side refused; empty where it did not.
+    """
 
     code = "reply_refused"
+
+    def __init__(self, sentence: str, *, answered: str = "") -> None:
+        super().__init__(sentence)
+        self.answered = answered
 
 
 class RoundIncompleteError(ServerError):
@@ -23,3 +32,21 @@ class ResumeError(ServerError):
     """The run's folder does not hold what the consent service says was released."""
 
     code = "resume_failed"
+
+
+class SetupIncompleteError(ServerError):
+    """The brands of a run could not be brought together; nothing of theirs has left them."""
+
+    code = "setup_incomplete"
+
+
+class SumRefusedError(ServerError):
+    """An opened sum is not one that honest brands' sums can have."""
+
+    code = "sum_refused"
+
+
+class RoundOrderError(ServerError):
+    """A step of a round that does not follow from the one before."""
+
+    code = "round_order"

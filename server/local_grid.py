@@ -72,6 +72,7 @@ class LocalGrid(Grid):
         ids = []
         for message in messages:
             ids.append(str(uuid.uuid4()))
+            message.metadata.__dict__["_message_id"] = ids[-1]  # as Flower's own grids do: there is no setter
             reply = self._deliver(message)
             if not self._lost(reply):
                 self._replies[ids[-1]] = reply
@@ -93,6 +94,7 @@ class LocalGrid(Grid):
             message.metadata.message_type,
             group_id=message.metadata.group_id,
         )
+        delivered.metadata.__dict__["_message_id"] = message.metadata.message_id
         try:
             return self._client_app(delivered, self._contexts[message.metadata.dst_node_id])
         except Exception as error:

@@ -1,61 +1,28 @@
-"""The round protocol without Flower: open a round, accept brands' sums, close it with its release.
+"""Rounds in trust mode `local`: every brand adds all the noise itself, and its sum stands on its own.
 
-One round goes through these states, each transition a signed value that the consent service has logged
-before the next one can happen:
-
-    open      manifest signed, budget reserved; brands may compute
-    pending   some sums accepted; brands that refused a stale snapshot are asked again under a new attempt
-    released  sum opened, optimiser step taken, spend and model digest committed in one transaction
-
-A coordinator that dies anywhere starts again from the last released round: it repeats the manifests of the
-open one, and brands that had answered give the same sums again.
+A sum that was accepted stays accepted: a brand that refused, because somebody withdrew while the round was under
+way, is asked again alone, under a new attempt and a snapshot sealed then. The round is closed when every brand's
+sum is there. A coordinator that dies anywhere starts again from the last released round: it repeats the manifests
+of the open one, and brands that had answered give the same sums again.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from consent.contract import (
-    Attestation,
-    Mechanism,
-    Participant,
-    Phase,
-    RoundManifest,
-    RoundRelease,
-    Signed,
-    SigningKey,
-    SnapshotHead,
-    TaskSpec,
-)
-from consent.contract.plan import solver_for
-from consent.errors import SignatureError
-from privacy import accounting
+from consent.contract import Attestation, RoundManifest, RoundRelease, Signed, wire
 from privacy.aggregation import Aggregator
 from privacy.solvers import SolverState
-from privacy.vectors import Arrays, arrays_digest
+from privacy.vectors import Arrays
+from server.driving import Asking, Limits, Observer, no_more_attempts
 from server.errors import ReplyRefusedError
-
-
-class Permissions(Protocol):
-    """What the coordinator asks of the consent service."""
-
-    def seal_snapshots(self, purpose: str, brands: Sequence[str]) -> tuple[Signed[SnapshotHead], ...]:
-        """Seal who may be used now, one head per brand, in order."""
-        ...
-
-    def open_round(self, manifest: Signed[RoundManifest]) -> None:
-        """Have the manifest checked, its budget reserved and the round logged."""
-        ...
-
-    def commit_release(self, release: Signed[RoundRelease]) -> None:
-        """Commit spend and release together."""
-        ...
+from server.mail import BrandMail, Letter, Refusal, Reply, content_of
+from server.papers import Outcome, RunPapers
+from server.states import RoundProgress, RoundState
 
 
 @dataclass(frozen=True)
@@ -80,45 +47,21 @@ class OpenRound:
         return replace(self, accepted={**self.accepted, accepted.attestation.body.brand: accepted})
 
 
-class RoundProtocol:
+class RoundProtocol(RunPapers):
     """Opens, checks and closes the rounds of one run.
 
     Args:
-        task: the approved task.
-        run_id: the run's name, the same when it is resumed.
-        brands: enrolled public key of each participating brand.
-        key: the coordinator's signing key.
-        permissions: the consent service.
         aggregator: opens sums.
-        round_seconds: how long a manifest holds.
-        clock: the time, with zone.
+        **papers: as `RunPapers` takes them.
     """
 
-    def __init__(
-        self,
-        *,
-        task: TaskSpec,
-        run_id: str,
-        brands: Mapping[str, str],
-        key: SigningKey,
-        permissions: Permissions,
-        aggregator: Aggregator,
-        round_seconds: float,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self.task = task
-        self.run_id = run_id
-        self.brands = dict(sorted(brands.items()))
-        self.solver = solver_for(task)
-        self._key = key
-        self._permissions = permissions
+    def __init__(self, *, aggregator: Aggregator, **papers: Any) -> None:  # noqa: ANN401 - RunPapers names them
+        super().__init__(**papers)
         self._aggregator = aggregator
-        self._round_seconds = round_seconds
-        self._clock = clock
 
     def begin(self, state: SolverState, attempts: Sequence[Signed[RoundManifest]] = ()) -> OpenRound:
         """Return the state's next round with the attempts that were opened for it before, if any."""
-        return OpenRound(self.solver.query(state).to_arrays(), tuple(attempts), {})
+        return OpenRound(self.query(state), tuple(attempts), {})
 
     def pending(self, current: OpenRound) -> tuple[str, ...]:
         """Return the brands whose sums are missing."""
@@ -130,15 +73,8 @@ class RoundProtocol:
         Raises:
             consent.errors.ConsentError: the consent service refuses the round.
         """
-        brands = self.pending(current)
-        heads = self._permissions.seal_snapshots(self.task.purpose, brands)
-        participants = tuple(
-            Participant(brand=brand, key=self.brands[brand], snapshot=head)
-            for brand, head in zip(brands, heads, strict=True)
-        )
-        manifest = self._manifest(state, current, participants)
-        signed = Signed[RoundManifest].seal(manifest, self._key)
-        self._permissions.open_round(signed)
+        participants = self.participants(self.pending(current))
+        signed = self.open(self.manifest(state, len(current.attempts), participants))
         return replace(current, attempts=(*current.attempts, signed))
 
     def accept(self, current: OpenRound, attestation: str, total: NDArray[np.int64]) -> OpenRound:
@@ -147,14 +83,8 @@ class RoundProtocol:
         Raises:
             ReplyRefusedError: it is not; the brand stays pending.
         """
-        signed = self._attested(attestation)
+        signed = self.attested(attestation, current.attempts)
         word = signed.body
-        manifest = next((attempt for attempt in current.attempts if attempt.body.digest() == word.manifest), None)
-        asked = manifest.body.participant(word.brand) if manifest else None
-        if manifest is None or asked is None:
-            raise ReplyRefusedError(f"Brand {word.brand!r} answered a manifest that did not ask it.")
-        if word.snapshot_root != asked.snapshot.body.root:
-            raise ReplyRefusedError(f"Brand {word.brand!r} used another snapshot than the manifest's.")
         if total.dtype != np.int64 or total.shape != self._sum_shape(current):
             raise ReplyRefusedError(f"Brand {word.brand!r} sent a sum of another form than the round's.")
         if word.payload != hashlib.sha256(total.astype("<i8").tobytes()).hexdigest():
@@ -172,24 +102,13 @@ class RoundProtocol:
         mechanism = self.solver.mechanism(state.marginals)
         shares = self._aggregator.noise_shares(len(accepted))
         after = self.solver.advance(state, mechanism.from_grid(opened), shares)
-        release = RoundRelease(
-            run_id=self.run_id,
-            round=state.next_round,
-            task=self.task.digest(),
-            purpose=self.task.purpose,
+        outcome = Outcome(
             manifests=tuple(dict.fromkeys(reply.manifest for reply in accepted)),
             attestations=tuple(reply.attestation for reply in accepted),
-            aggregate=arrays_digest({"sum": opened}),
-            model_before=arrays_digest(current.arrays),
-            model_after=arrays_digest(self.solver.publish(after).to_arrays()),
-            state_after=arrays_digest(after.to_arrays()),
-            epsilon_spent=self._epsilon(state.next_round + 1),
+            aggregate=opened,
+            after=after,
         )
-        return after, Signed[RoundRelease].seal(release, self._key)
-
-    def commit(self, release: Signed[RoundRelease]) -> None:
-        """Have the consent service commit spend and release together."""
-        self._permissions.commit_release(release)
+        return after, self.release(state, outcome)
 
     def _sum_shape(self, current: OpenRound) -> tuple[int, ...]:
         """Return the shape of every brand's sum: as the point's, or that of the marginals before there is one."""
@@ -197,45 +116,86 @@ class RoundProtocol:
             return current.arrays["point"].shape
         return (self.solver.marginals_length,)
 
-    def _attested(self, attestation: str) -> Signed[Attestation]:
-        try:
-            signed = Signed[Attestation].model_validate_json(attestation)
-            key = self.brands.get(signed.body.brand)
-            if key is None:
-                raise ReplyRefusedError(f"Brand {signed.body.brand!r} is not part of this run.")
-            signed.verify(key)
-        except ValidationError:
-            raise ReplyRefusedError("A reply carries no attestation; check the agents' versions.") from None
-        except SignatureError as error:
-            raise ReplyRefusedError(str(error)) from None
-        return signed
 
-    def _manifest(
-        self, state: SolverState, current: OpenRound, participants: tuple[Participant, ...]
-    ) -> RoundManifest:
-        mechanism = self.solver.mechanism(state.marginals)
-        now = self._clock()
-        return RoundManifest(
-            run_id=self.run_id,
-            round=state.next_round,
-            attempt=len(current.attempts),
-            task=self.task.digest(),
-            purpose=self.task.purpose,
-            phase=Phase.MARGINALS if state.marginals is None else Phase.GRADIENT,
-            model=arrays_digest(current.arrays),
-            mechanism=Mechanism(
-                sensitivity=mechanism.sensitivity,
-                noise_multiplier=mechanism.noise_multiplier,
-                grid=mechanism.grid,
-            ),
-            participants=participants,
-            epsilon_before=self._epsilon(state.next_round),
-            epsilon_after=self._epsilon(state.next_round + 1),
-            opened_at=now,
-            not_after=now + timedelta(seconds=self._round_seconds),
-        )
+class LocalRound:
+    """One round, asked again until every brand has answered.
 
-    def _epsilon(self, rounds: int) -> float:
-        """Return the epsilon of this run's first `rounds` rounds, at the task's delta."""
-        multipliers = [self.solver.noise_multiplier(number) for number in range(rounds)]
-        return accounting.epsilon(multipliers, self.task.privacy.delta)
+    Args:
+        protocol: opens, checks and closes it.
+        state: the solver before it.
+        attempts: manifests of it that an earlier coordinator had opened.
+        limits: how often and how long to ask.
+        observer: told of attempts.
+    """
+
+    def __init__(
+        self,
+        protocol: RoundProtocol,
+        state: SolverState,
+        attempts: Sequence[Signed[RoundManifest]],
+        limits: Limits,
+        observer: Observer,
+    ) -> None:
+        self._protocol = protocol
+        self._before = state
+        self._current = protocol.begin(state, attempts)
+        self._repeated = list(attempts)
+        self._left = limits.attempts
+        self._seconds = limits.collect_seconds
+        self._observer = observer
+        self._refusals: dict[str, Refusal] = {}
+        self._progress = RoundProgress(protocol.run_id, state.next_round)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the sum can be read."""
+        return self._progress.state is RoundState.UNMASKED
+
+    def ask(self, mail: BrandMail) -> Asking:
+        """Return what to ask now: an attempt that is open already, or a new one for the pending brands.
+
+        Raises:
+            RoundIncompleteError: the round was opened often enough, and brands are missing.
+        """
+        pending = self._protocol.pending(self._current)
+        if not self._repeated and not self._left:
+            raise no_more_attempts(self._before.next_round, pending, self._refusals, of=len(self._protocol.brands))
+        mail.locate(pending, enough=len(pending), seconds=self._seconds)
+        attempt = self._repeated.pop(0) if self._repeated else self._open()
+        self._progress.move(RoundState.OPENED, attempt=attempt.body.attempt)
+        self._progress.move(RoundState.COLLECTING)
+        return Asking(self._letters(attempt), self._seconds, self._take)
+
+    def settle(self, refusals: Mapping[str, Refusal]) -> None:
+        """Close the round when every brand's sum is there."""
+        self._refusals |= refusals
+        if not self._protocol.pending(self._current):
+            self._progress.move(RoundState.CLOSED)
+            self._progress.move(RoundState.UNMASKED)
+
+    def release(self) -> tuple[SolverState, Signed[RoundRelease]]:
+        """Return the state after the round, and its release."""
+        self._progress.move(RoundState.RELEASED)
+        return self._protocol.close(self._before, self._current)
+
+    def forget(self) -> None:
+        """Do nothing: brands give the same sums again, so that none was kept."""
+
+    def _open(self) -> Signed[RoundManifest]:
+        self._left -= 1
+        self._current = self._protocol.reopen(self._before, self._current)
+        self._observer.opened(self._current.attempts[-1].body)
+        return self._current.attempts[-1]
+
+    def _letters(self, attempt: Signed[RoundManifest]) -> list[Letter]:
+        texts = {wire.TASK: self._protocol.task.model_dump_json(), wire.MANIFEST: attempt.model_dump_json()}
+        content = content_of(texts, self._current.arrays)
+        pending = self._protocol.pending(self._current)
+        return [
+            Letter(line.brand, wire.ROUND_MESSAGE, content, group=str(attempt.body.round))
+            for line in attempt.body.participants
+            if line.brand in pending
+        ]
+
+    def _take(self, reply: Reply) -> None:
+        self._current = self._protocol.accept(self._current, reply.text(wire.ATTESTATION), reply.array(wire.SUM))

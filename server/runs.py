@@ -1,4 +1,4 @@
-"""A run's folder at the coordinator: the solver's state after each round, written whole or not at all."""
+"""A run's folder at the coordinator: states and papers, each written whole or not at all."""
 
 import io
 import zipfile
@@ -12,7 +12,7 @@ from server.errors import ResumeError
 
 
 class RunFolder:
-    """States of one run; a file appears under its name only when all its bytes are on disk."""
+    """States and papers of one run; a file appears under its name only when all its bytes are on disk."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -44,6 +44,19 @@ class RunFolder:
                 f"The state of round {round_number} in the run's folder can not be read; restore the folder, or "
                 f"start a run with another id."
             ) from None
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Keep a paper under a name, in place of an earlier one."""
+        write_atomically(self._folder / name, content)
+
+    def kept(self, name: str) -> bytes | None:
+        """Return a paper, or None when there is none."""
+        path = self._folder / name
+        return path.read_bytes() if path.is_file() else None
+
+    def discard(self, name: str) -> None:
+        """Remove a paper that is no longer needed."""
+        (self._folder / name).unlink(missing_ok=True)
 
     def _path(self, round_number: int) -> Path:
         return self._folder / f"state-{round_number:04d}.npz"

@@ -30,20 +30,19 @@ from consent.service import create_app, initialise
 from consent.settings import ConsentSettings
 from consent.transport import InProcessTransport
 from consent.wire import Role, RunRecord
-from privacy.aggregation import OpenSum
 from privacy.randomness import NoiseSource
 from privacy.solvers import SolverState
 from server.app import build_server_app
-from server.coordinator import Coordinator
+from server.coordinator import Coordinator, protocol_for
+from server.driving import Limits, Observer
 from server.local_grid import LocalGrid
-from server.rounds import RoundProtocol
 from server.runs import RunFolder
-from server.strategy import Observer
 
 COORDINATOR = "coordinator"
 OFFICER = "officer"
 ROUND_SECONDS = 3600.0
-MAX_ATTEMPTS = 5
+PROMPT = Limits(attempts=5, setup_seconds=0, collect_seconds=0, unmask_seconds=0)
+"""In one process a reply is there when a message has been sent, or never comes."""
 BRAND_KEY = "brand"
 
 
@@ -174,13 +173,12 @@ class Federation:
         return notices
 
     def _coordinator(self, run_id: str, observer: Observer) -> Coordinator:
-        protocol = RoundProtocol(
-            task=self.terms.task,
+        protocol = protocol_for(
+            self.terms.task,
             run_id=run_id,
             brands={name: parts.agent.hello().key for name, parts in self.brands.items()},
             key=self._coordinator_key,
             permissions=self.coordinator,
-            aggregator=OpenSum(),
             round_seconds=ROUND_SECONDS,
             clock=utc_now,
         )
@@ -189,8 +187,7 @@ class Federation:
             folder=self.states(run_id),
             history=self.coordinator.run,
             observer=observer,
-            max_attempts=MAX_ATTEMPTS,
-            timeout=ROUND_SECONDS,
+            limits=PROMPT,
         )
 
 

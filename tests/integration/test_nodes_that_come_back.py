@@ -1,6 +1,5 @@
 """A brand's node that fails in a round and returns under another id is found again, and the round goes on."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,14 @@ class GridWithARestart(LocalGrid):
         super().__init__(*arguments)
         self._restarted = False
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        replies = []
-        for message in messages:
-            node = message.metadata.dst_node_id
-            last = node == list(self.get_node_ids())[-1]
-            if last and not self._restarted and message.metadata.message_type == self.kind:
-                self._restarted = True
-                self._contexts[RETURNS_AS] = self._contexts.pop(node)
-                replies.append(Message(Error(code=NODE_UNAVAILABLE, reason="gone"), reply_to=message))
-            else:
-                replies.extend(super().send_and_receive([message], timeout=timeout))
-        return replies
+    def _deliver(self, message: Message) -> Message:
+        node = message.metadata.dst_node_id
+        last = node == list(self.get_node_ids())[-1]
+        if self._restarted or not last or message.metadata.message_type != self.kind:
+            return super()._deliver(message)
+        self._restarted = True
+        self._contexts[RETURNS_AS] = self._contexts.pop(node)
+        return Message(Error(code=NODE_UNAVAILABLE, reason="gone"), reply_to=message)
 
 
 def test_the_round_and_the_delivery_reach_the_returned_node(

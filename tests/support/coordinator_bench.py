@@ -30,6 +30,7 @@ from consent.wire import RunRecord
 from privacy.aggregation import OpenSum
 from privacy.solvers import Query
 from server.coordinator import Coordinator
+from server.driving import Limits
 from server.local_grid import LocalGrid
 from server.rounds import OpenRound, RoundProtocol
 from server.runs import RunFolder
@@ -168,8 +169,9 @@ class CoordinatorBench:
             folder=RunFolder(self.folder),
             history=self.service.history,
             observer=self.watcher,
-            max_attempts=max_attempts,
-            timeout=timeout,
+            limits=Limits(
+                attempts=max_attempts, setup_seconds=timeout, collect_seconds=timeout, unmask_seconds=timeout
+            ),
         )
 
     def grid(self) -> LocalGrid:
