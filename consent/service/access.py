@@ -13,8 +13,9 @@ from consent.wire import Role, SubjectRequest
 
 NO_BRAND = ""
 """What who sends no token acts for: a name that no brand can have."""
-UNDELEGABLE = frozenset({"api-keys", "metrics", "principals"})
-"""Nouns that no API key is for: with a key that makes keys or principals, nobody could take a key back."""
+UNDELEGABLE = frozenset({"api-keys", "principals"})
+"""Nouns that no API key is for: with a key that makes keys or principals, nobody could take a key back. The noun
+`metrics` is not one of them: whoever scrapes figures would have to hold the operator's token, which does both."""
 
 
 class Allow:

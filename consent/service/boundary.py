@@ -24,6 +24,8 @@ TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"
 """W3C Trace Context, section 3.2; what else such a caller sends along is not read."""
 Answered = Callable[[str, str, int | None, float], None]
 """Told of each request: method, route template, status if there was an answer, and seconds."""
+STREAM = b"text/event-stream"
+"""An answer that is open for as long as both sides like, and so is given once it begins."""
 
 
 class Boundary:
@@ -34,15 +36,23 @@ class Boundary:
         max_body_bytes: the largest body that is read before the application sees the request.
         streamed: paths that take their bodies as they come, each with the largest.
         answered: told of each request.
+        seconds: a monotonic clock.
     """
 
     def __init__(
-        self, app: ASGIApp, *, max_body_bytes: int, streamed: Mapping[str, int], answered: Answered
+        self,
+        app: ASGIApp,
+        *,
+        max_body_bytes: int,
+        streamed: Mapping[str, int],
+        answered: Answered,
+        seconds: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._streamed = streamed
         self._answered = answered
+        self._seconds = seconds
         self._log = logbook()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,28 +60,21 @@ class Boundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = time.perf_counter()
-        status: list[int] = []
-
-        async def noting(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                status.append(message["status"])
-            await send(message)
-
+        given = _Given(send, self._seconds)
         try:
-            await self._app(scope, await self._body(scope, receive), noting)
+            await self._app(scope, await self._body(scope, receive), given)
         except TooLargeError as error:
-            await problems.answer(error)(scope, receive, noting)
+            await problems.answer(error)(scope, receive, given)
         except problems.OUTAGES as error:
             self._log.error("database_failed", fault=type(error).__name__, at=_frames(error))
-            if not status:
-                await problems.outage()(scope, receive, noting)
+            if given.status is None:
+                await problems.outage()(scope, receive, given)
         except Exception as error:
             self._log.error("request_failed", fault=type(error).__name__, at=_frames(error))
-            if not status:
-                await problems.fault()(scope, receive, noting)
+            if given.status is None:
+                await problems.fault()(scope, receive, given)
         finally:
-            self._line(scope, status, time.perf_counter() - started)
+            self._line(scope, given.status, given.seconds())
 
     async def _body(self, scope: Scope, receive: Receive) -> Receive:
         limit = self._streamed.get(scope["path"])
@@ -79,19 +82,42 @@ class Boundary:
             return _counted(receive, limit)
         return _given(await _read(receive, self._max_body_bytes), receive)
 
-    def _line(self, scope: Scope, status: list[int], seconds: float) -> None:
+    def _line(self, scope: Scope, status: int | None, seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else OTHER
         route = getattr(scope.get("route"), "path", UNMATCHED)
-        answered = status[0] if status else None
-        self._answered(method, route, answered, seconds)
+        self._answered(method, route, status, seconds)
         self._log.info(
             "request",
             method=method,
             route=route,
-            status=answered,
+            status=status,
             milliseconds=round(seconds * 1000, 1),
             **_trace(scope),
         )
+
+
+class _Given:
+    """Passes an answer on, and knows its status and how long it took."""
+
+    def __init__(self, send: Send, seconds: Callable[[], float]) -> None:
+        self.status: int | None = None
+        self._send = send
+        self._now = seconds
+        self._started = seconds()
+        self._begun: float | None = None
+
+    async def __call__(self, message: Message) -> None:
+        """Pass a message on."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            if any(name == b"content-type" and value.startswith(STREAM) for name, value in message["headers"]):
+                self._begun = self._now()
+        await self._send(message)
+
+    def seconds(self) -> float:
+        """Return how long it took to answer, to the end, or of a stream of events to its beginning."""
+        ended = self._now() if self._begun is None else self._begun
+        return ended - self._started
 
 
 def _trace(scope: Scope) -> dict[str, str]:

@@ -6,14 +6,20 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import Message, Receive, Scope, Send
 
 from consent.contract import Act, DecisionQuery
+from consent.credentials import ApiKeyRequest
+from consent.errors import ForbiddenError
+from consent.service.boundary import STREAM, Boundary
 from consent.wire import Role
 
 ANN = hashlib.sha256(b"ann").hexdigest()
@@ -107,6 +113,68 @@ def test_only_who_runs_the_service_reads_figures(consent_world: Any) -> None:
     consent_world.enrol(Role.OFFICER, "officer")
     headers = {"Authorization": f"Bearer {consent_world.tokens['officer']}"}
     assert consent_world.http.get("/metrics", headers=headers).status_code == 403
+
+
+@dataclass
+class Ticks:
+    """A clock that an answer moves."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds"),
+    [("text/event-stream; charset=utf-8", 2), ("application/json", 62)],
+    ids=["stream", "json"],
+)
+def test_a_streams_life_is_no_time_to_answer(kind: str, seconds: float) -> None:
+    ticks = Ticks()
+    told: list[tuple[str, str, int | None, float]] = []
+
+    async def answering(_scope: Scope, _receive: Receive, send: Send) -> None:
+        ticks.now += 2
+        headers = [(b"content-length", b"1"), (b"content-type", kind.encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for _ in range(60):
+            ticks.now += 1
+            await send({"type": "http.response.body", "body": b".", "more_body": True})
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def ignore(_: Message) -> None:
+        pass
+
+    app = Boundary(
+        answering, max_body_bytes=1, streamed={}, answered=lambda *seen: told.append(seen), seconds=ticks
+    )
+    scope = {"type": "http", "method": "GET", "path": "/v1/events", "headers": []}
+    anyio.run(app, scope, receive, ignore)
+    assert told == [("GET", "unmatched", 200, seconds)]
+
+
+def test_a_stream_that_is_read_is_counted_and_not_timed(consent_world: Any) -> None:
+    consent_world.brand("acme")
+    consent_world.app.state.streams.seconds = 0.0
+    headers = {"Authorization": f"Bearer {consent_world.tokens['acme']}", "Last-Event-ID": "0"}
+    response = consent_world.http.get("/v1/events", headers=headers)
+    assert response.headers["content-type"].encode().startswith(STREAM)
+    figures = read(consent_world)[1]
+    assert figures["confide_requests_total", labelled(method="GET", route="/v1/events", status="200")] == 1
+
+
+def test_a_scraper_holds_a_key_that_reads_figures_and_does_nothing_else(consent_world: Any) -> None:
+    made = consent_world.operator.create_api_key(ApiKeyRequest(label="scraper", scopes=("get:metrics",), days=30))
+    headers = {"Authorization": f"Bearer {made.key}"}
+    assert consent_world.http.get("/metrics", headers=headers).status_code == 200
+    enrolment = {"role": "officer", "name": "mallory"}
+    for path, body in (("/v1/principals", enrolment), ("/v1/api-keys", {"label": "a", "scopes": [], "days": 1})):
+        assert consent_world.http.post(path, json=body, headers=headers).status_code == 403
+    with pytest.raises(ForbiddenError):
+        consent_world.officer.create_api_key(ApiKeyRequest(label="a", scopes=("get:metrics",), days=30))
 
 
 COUNTING = """

@@ -17,5 +17,5 @@ def _metrics(request: Request) -> Metrics:
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 def figures(work: Work, _caller: Operator, metrics: Annotated[Metrics, Depends(_metrics)]) -> Response:
-    """Give the figures in Prometheus' text format; the scraper sends an operator's token."""
+    """Give the figures in Prometheus' text format; the scraper sends an operator's API key for `get:metrics`."""
     return Response(metrics.exposition(work), media_type=CONTENT_TYPE)
