@@ -93,6 +93,8 @@ class ConsentSettings(ServiceSettings):
     """Largest request body that is read."""
     max_import_bytes: Annotated[int, Field(ge=1_024)] = 2 * 1024 * 1024 * 1024
     """Largest file of choices that is taken in, a piece at a time."""
+    idempotency_days: Annotated[int, Field(ge=1, le=400)] = 30
+    """Days for which a request is known by its idempotency key; after them its repeat is a new request."""
 
     webhook_interval: Annotated[float, Field(gt=0, le=60)] = 1
     """Seconds between looks at which choices brands' webhooks wait for."""

@@ -31,6 +31,7 @@ from consent.service.routes import ROUTERS, imports
 from consent.service.setup import open_workplace
 from consent.service.streams import Streams
 from consent.service.targets import Targets
+from consent.service.tidying import Tidying
 from consent.service.work import Workplace
 from consent.settings import ConsentSettings
 from consent.wire import Role
@@ -92,6 +93,7 @@ def _assemble(app: FastAPI, settings: ConsentSettings, work: Workplace, metrics:
         interval=settings.webhook_interval,
         days=settings.webhook_days,
     )
+    app.state.tidying = Tidying(work, days=settings.idempotency_days)
 
 
 def _asked_seldom(route: BaseRoute) -> bool:
@@ -102,6 +104,8 @@ def _asked_seldom(route: BaseRoute) -> bool:
 @asynccontextmanager
 async def _closing(app: FastAPI) -> AsyncIterator[None]:
     app.state.courier.start()
+    app.state.tidying.start()
     yield
+    await run_sync(app.state.tidying.close)
     await run_sync(app.state.courier.close)
     await run_sync(app.state.workplace.close)

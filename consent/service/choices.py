@@ -8,6 +8,7 @@ from typing import Any
 from consent.contract import Act, Choice
 from consent.errors import ConflictError, NotFoundError
 from consent.log.payloads import Subject
+from consent.service import kept_requests
 from consent.service.admissibility import check
 from consent.service.cohorts import changed
 from consent.service.guardianship import guardianships
@@ -16,7 +17,7 @@ from consent.service.purposes import declared
 from consent.service.standing import Standing, after
 from consent.service.work import Caller, Unit
 from consent.store.bulk import insert_all, upsert_all
-from consent.store.schema import ChoiceRow, IdempotencyRow, StateRow
+from consent.store.schema import ChoiceRow, StateRow
 from consent.wire import ChoiceBatch, RecordedChoices
 
 
@@ -32,7 +33,7 @@ def record(unit: Unit, caller: Caller, batch: ChoiceBatch) -> RecordedChoices:
     """
     request = hashlib.sha256(batch.model_dump_json().encode()).hexdigest()
     unit.lock()
-    seen = unit.session.get(IdempotencyRow, (caller.id, batch.idempotency_key))
+    seen = kept_requests.find(unit, caller.id, batch.idempotency_key)
     if seen is not None:
         if seen.request != request:
             raise ConflictError("This idempotency key was used for another batch; take a new key.")
@@ -42,16 +43,14 @@ def record(unit: Unit, caller: Caller, batch: ChoiceBatch) -> RecordedChoices:
     check(unit, caller.name, batch.choices)
     indices = keep(unit, caller.name, batch.choices)
     answer = RecordedChoices(log_indices=tuple(indices))
-    unit.session.add(
-        IdempotencyRow(
-            principal_id=caller.id,
-            key=batch.idempotency_key,
-            request=request,
-            response=answer.model_dump_json().encode(),
-            first_index=indices[0],
-        )
+    kept_requests.keep(
+        unit,
+        caller.id,
+        batch.idempotency_key,
+        request=request,
+        response=answer.model_dump_json().encode(),
+        first_index=indices[0],
     )
-    unit.session.flush()
     return answer
 
 

@@ -1,8 +1,10 @@
 """Idempotency keys: a request that is sent again has one effect, and is answered as it was the first time.
 
 What is kept for that commits with the effect. It is kept under a key that is derived from the caller's token and
-the idempotency key, neither of which the service stores: who reads the database learns nothing of a request or its
-answer, not even whether a guess is right. An erasure takes both away all the same (`consent.service.erasure`).
+the idempotency key, neither of which the service stores: who reads the database, with the service's own keys too,
+learns nothing of a request or its answer, not even whether a guess is right. So an answer that shows a secret once
+is repeated with it, to who has token and key alone. An erasure takes both away all the same
+(`consent.service.erasure`), and days do (`consent.service.kept_requests`).
 """
 
 import hashlib
@@ -18,6 +20,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from consent.errors import ConflictError
+from consent.service import kept_requests
 from consent.service.access import Work, caller_of
 from consent.service.work import Caller, Unit, Workplace
 from consent.store.schema import IdempotencyRow
@@ -27,6 +30,7 @@ LABEL = b"confide/v1/idempotency"
 KEY_BYTES = 32
 NONCE_BYTES = 12
 Act = Callable[[Unit], BaseModel | None]
+Afterwards = Callable[[bytes], bytes]
 Key = Annotated[
     str | None,
     Header(
@@ -55,33 +59,44 @@ class Once:
         self._token = token
         self._request = request
 
-    def answer(self, act: Act) -> Response:
+    @property
+    def keyed(self) -> bool:
+        """Whether the request brings a key."""
+        return self._key is not None
+
+    def answer(self, act: Act, *, afterwards: Afterwards = bytes) -> Response:
         """Do it and answer, or answer as before.
+
+        Args:
+            act: what is asked; its answer is kept with its effect.
+            afterwards: what is done once that is committed, by a repeat too, so that what broke off is finished:
+                it takes the answer and returns the one to send.
 
         Raises:
             ConflictError: the key was used for another request, or under another token.
         """
         with self._work.writing() as unit:
-            if self._key is None:
-                return _response(_encoded(act(unit)))
-            kept = _Kept(self._key, self._token)
-            place = (self._caller.id, kept.name(self._caller))
-            unit.lock()
-            row = unit.session.get(IdempotencyRow, place)
-            if row is not None:
-                return _response(kept.read(row, self._request), replayed=True)
-            first, content = unit.log_size(), _encoded(act(unit))
-            unit.session.add(
-                IdempotencyRow(
-                    principal_id=place[0],
-                    key=place[1],
-                    request=kept.digest(self._request),
-                    response=kept.seal(content, unit.random_bytes(NONCE_BYTES)),
-                    first_index=first,
-                )
-            )
-            unit.session.flush()
-            return _response(content)
+            kept = None if self._key is None else _Kept(self._key, self._token)
+            content, replayed = (_encoded(act(unit)), False) if kept is None else self._once(unit, act, kept)
+        return _response(afterwards(content), replayed=replayed)
+
+    def _once(self, unit: Unit, act: Act, kept: "_Kept") -> tuple[bytes, bool]:
+        """Return the answer, and whether it is the one of before."""
+        name = kept.name(self._caller)
+        unit.lock()
+        row = kept_requests.find(unit, self._caller.id, name)
+        if row is not None:
+            return kept.read(row, self._request), True
+        first, content = unit.log_size(), _encoded(act(unit))
+        kept_requests.keep(
+            unit,
+            self._caller.id,
+            name,
+            request=kept.digest(self._request),
+            response=kept.seal(content, unit.random_bytes(NONCE_BYTES)),
+            first_index=first,
+        )
+        return content, False
 
 
 class _Kept:
@@ -107,7 +122,10 @@ class _Kept:
 
     def read(self, row: IdempotencyRow, request: bytes) -> bytes:
         if row.request is None or not hmac.compare_digest(row.request, self.digest(request)):
-            raise ConflictError("This idempotency key was used for another request; take a new key.")
+            raise ConflictError(
+                "This idempotency key was used for another request, or under another token: see what was done, "
+                "and take a new key for what was not."
+            )
         return self._cipher.decrypt(row.response[:NONCE_BYTES], row.response[NONCE_BYTES:], LABEL)
 
 

@@ -16,11 +16,11 @@ from consent.bulk_import.reading import Reader, Row
 from consent.bulk_import.verdicts import WITHDRAWN, Summary, Verdict
 from consent.contract import Act, Choice
 from consent.errors import ConflictError, ConsentError, TooLargeError
+from consent.service import kept_requests
 from consent.service.admissibility import rules
 from consent.service.choices import keep, key_of
 from consent.service.holding import Key, standings
 from consent.service.work import Caller, Unit, Workplace
-from consent.store.schema import IdempotencyRow
 
 PART_ROWS = 1_000
 """Few enough that other writers never wait long."""
@@ -132,7 +132,7 @@ def _digest(head: bytes, rows: Sequence[Row]) -> str:
 def _once(unit: Unit, caller: Caller, key: str, rows: Sequence[Row], digest: str) -> _Kept:
     """Record a part, or find that it is recorded; one where nothing is recordable leaves no trace."""
     unit.lock()
-    seen = unit.session.get(IdempotencyRow, (caller.id, key))
+    seen = kept_requests.find(unit, caller.id, key)
     if seen is not None:
         if seen.request != digest:
             return _Kept(first_index=0, refused=dict.fromkeys(range(len(rows)), ConflictError.code))
@@ -142,16 +142,9 @@ def _once(unit: Unit, caller: Caller, key: str, rows: Sequence[Row], digest: str
         return _Kept(first_index=0, refused=refused)
     indices = keep(unit, caller.name, choices)
     done = _Kept(first_index=indices[0], refused=refused)
-    unit.session.add(
-        IdempotencyRow(
-            principal_id=caller.id,
-            key=key,
-            request=digest,
-            response=done.model_dump_json().encode(),
-            first_index=indices[0],
-        )
+    kept_requests.keep(
+        unit, caller.id, key, request=digest, response=done.model_dump_json().encode(), first_index=indices[0]
     )
-    unit.session.flush()
     return done
 
 

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 from consent.problem import MEDIA_TYPE, Problem
 from consent.service.access import roles_of
 from consent.service.examples import example_of
+from consent.service.idempotency import REPLAYED
 
 Document = dict[str, Any]
 SCHEME = "token"
@@ -57,6 +58,11 @@ POLLED = frozenset(
 )
 """Routes that answer with entity tags."""
 UNCHANGED = {"description": "The answer is the one that `If-None-Match` names."}
+KEY = "idempotency-key"
+REPEATED = {
+    "description": "Whether this is the answer of an earlier request with this key; left out where it is not.",
+    "schema": {"type": "string", "enum": ["true"]},
+}
 TAG = {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}}
 WITH_BODY = {413: "The body is too large.", 415: "The body is of a type that is not read."}
 
@@ -94,6 +100,11 @@ def _complete(route: APIRoute, operation: Document, schemas: Mapping[str, Any]) 
                 media["example"] = example_of(media["schema"], schemas)
 
 
+def takes_key(operation: Document) -> bool:
+    """Tell whether a described operation has one effect for each idempotency key."""
+    return any(one["name"].lower() == KEY for one in operation.get("parameters", ()))
+
+
 def _answers(route: APIRoute, operation: Document) -> None:
     """Tell what is answered, and read, where that is no model as JSON, or where it is polled."""
     if route.path_format in ANSWERS:
@@ -105,6 +116,10 @@ def _answers(route: APIRoute, operation: Document) -> None:
     if route.path_format in POLLED and route.methods == {"GET"}:
         operation["responses"]["304"] = UNCHANGED
         operation.setdefault("parameters", []).append(TAG)
+    if takes_key(operation) and route.path_format not in FILES:
+        for status, response in operation["responses"].items():
+            if status.startswith("2"):
+                response["headers"] = dict.fromkeys(REPLAYED, REPEATED)
 
 
 def _problem(status: int, description: str) -> Document:

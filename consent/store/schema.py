@@ -1,12 +1,13 @@
 """The tables. Rows that the log speaks of name their entry by `log_index`."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
+    Date,
     DateTime,
     ForeignKey,
     Index,
@@ -328,7 +329,7 @@ class IdempotencyRow(Base):
     """What a request with this key was answered, so that a repeat has no second effect."""
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = (Index(None, "first_index"),)
+    __table_args__ = (Index(None, "first_index"), Index(None, "made_on"))
     principal_id: Mapped[int] = mapped_column(ForeignKey("principals.id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(128), primary_key=True)
     request: Mapped[str | None] = mapped_column(DIGEST)
@@ -336,3 +337,4 @@ class IdempotencyRow(Base):
     response: Mapped[bytes] = mapped_column(LargeBinary)
     first_index: Mapped[int] = mapped_column(BigInteger)
     """Index of the first of the entries that the request made."""
+    made_on: Mapped[date] = mapped_column(Date)

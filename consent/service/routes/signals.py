@@ -20,6 +20,7 @@ from consent.preference_signals import (
 )
 from consent.service import signal_mappings, signals, string_export, strings
 from consent.service.access import Brand, Officer, OfficerOrBrandSide, Work, require_sight
+from consent.service.idempotency import OncePerKey
 from consent.service.pages import HEADERS, confirmation_page
 from consent.service.purposes import declared
 from consent.signals import gpc_support
@@ -38,15 +39,15 @@ def gpc(request: Request) -> JSONResponse:
     return JSONResponse(gpc_support(since))
 
 
-@router.post("/v1/signals/gpc")
-def honour(sent: GpcSignal, work: Work, caller: Brand) -> OptOutAnswer:
-    """Honour a customer's Global Privacy Control; most requests repeat it and are answered by a read."""
-    with work.reading() as unit:
-        answered = signals.settled(unit, caller, sent)
-    if answered is not None:
-        return answered
-    with work.writing() as unit:
-        return signals.honour_gpc(unit, caller, sent)
+@router.post("/v1/signals/gpc", response_model=OptOutAnswer)
+def honour(sent: GpcSignal, work: Work, once: OncePerKey, caller: Brand) -> Response:
+    """Honour a customer's Global Privacy Control; what repeats it, and has no key, is answered by a read."""
+    if not once.keyed:
+        with work.reading() as unit:
+            answered = signals.settled(unit, caller, sent)
+        if answered is not None:
+            return Response(answered.model_dump_json(), media_type="application/json")
+    return once.answer(lambda unit: signals.honour_gpc(unit, caller, sent))
 
 
 @router.post("/v1/signals/confirmation")
@@ -60,20 +61,18 @@ def confirm(wanted: ConfirmationRequest, work: Work, caller: Brand) -> Response:
     return Response(answer.model_dump_json(), media_type="application/json", headers=NOT_KEPT)
 
 
-@router.post("/v1/signals/tcf")
-def import_tcf(sent: ConsentString, work: Work, caller: Brand) -> ImportedString:
+@router.post("/v1/signals/tcf", response_model=ImportedString)
+def import_tcf(sent: ConsentString, once: OncePerKey, caller: Brand) -> Response:
     """Record what a TC string says."""
     string = strings.read_tcf(sent)
-    with work.writing() as unit:
-        return strings.import_tcf(unit, caller, string)
+    return once.answer(lambda unit: strings.import_tcf(unit, caller, string))
 
 
-@router.post("/v1/signals/gpp")
-def import_gpp(sent: ConsentString, work: Work, caller: Brand) -> GppAnswer:
+@router.post("/v1/signals/gpp", response_model=GppAnswer)
+def import_gpp(sent: ConsentString, once: OncePerKey, caller: Brand) -> Response:
     """Record what a GPP string says."""
     string = strings.read_gpp(sent)
-    with work.writing() as unit:
-        return strings.import_gpp(unit, caller, string)
+    return once.answer(lambda unit: strings.import_gpp(unit, caller, string))
 
 
 @router.post("/v1/signals/export")
