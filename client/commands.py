@@ -18,7 +18,7 @@ from client.events import EventStore
 from client.identity import IdentityGraph
 from client.service import create_app
 from client.settings import AgentSettings, TableLocation
-from consent.client import ConsentClient
+from consent.client import ConsentClient, Patience
 
 agent = typer.Typer(help="The brand agent: it owns the brand's rows, keys and ledger.", no_args_is_help=True)
 
@@ -59,6 +59,7 @@ def _settings() -> AgentSettings:
 
 def _agent_from(settings: AgentSettings) -> BrandAgent:
     http = httpx.Client(base_url=settings.consent_url, timeout=CONSENT_TIMEOUT_SECONDS)
+    token = settings.consent_token_file.read_text().strip()
     limits = {
         purpose: PurposePolicy(limit.epsilon, limit.delta, limit.minimum_cohort)
         for purpose, limit in settings.purposes.items()
@@ -68,7 +69,7 @@ def _agent_from(settings: AgentSettings) -> BrandAgent:
         folder=settings.data_dir,
         anchors=TrustAnchors(settings.coordinator_key, settings.consent_key),
         policy=BrandPolicy(limits),
-        consent=ConsentClient(http, settings.consent_token_file.read_text().strip()),
+        consent=ConsentClient(http, token, patience=Patience(settings.consent_patience)),
         customers=_customers(settings),
     )
     return parts.agent

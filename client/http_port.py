@@ -1,16 +1,14 @@
 """The agent over its local address, as the Flower relay reaches it."""
 
-from typing import Self, TypeVar
+from typing import Self
 
 import httpx
 import numpy as np
-from pydantic import BaseModel, ValidationError
 
 from client.errors import RefusalError
 from client.port import Hello, ModelDelivery, RoundReply, RoundRequest
 from client.wire import HelloAnswer, ModelBody, RefusalAnswer, RoundAnswer, RoundBody, encode
-
-Answer = TypeVar("Answer", bound=BaseModel)
+from consent.peer import Peer
 
 TIMEOUT_SECONDS = 600.0
 """An agent may train for minutes before it answers."""
@@ -41,6 +39,7 @@ class AgentOverHttp:
     def __init__(self, base_url: str, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
+        self._peer = Peer(self._http, "brand agent", AgentUnreachableError)
 
     def close(self) -> None:
         """Close the connection."""
@@ -56,13 +55,13 @@ class AgentOverHttp:
 
     def hello(self) -> Hello:
         """Say which brand this is."""
-        answer = _read(HelloAnswer, self._call("GET", "/v1/hello", None))
+        answer = self._peer.read(HelloAnswer, self._call("GET", "/v1/hello", None))
         return Hello(brand=answer.brand, key=answer.key)
 
     def release(self, request: RoundRequest) -> RoundReply:
         """Take part in a round, or refuse."""
         body = RoundBody(task=request.task, manifest=request.manifest, arrays=encode(request.arrays))
-        answer = _read(RoundAnswer, self._call("POST", "/v1/rounds", body.model_dump_json()))
+        answer = self._peer.read(RoundAnswer, self._call("POST", "/v1/rounds", body.model_dump_json()))
         return RoundReply(attestation=answer.attestation, total=answer.total.decode().astype(np.int64))
 
     def install(self, delivery: ModelDelivery) -> None:
@@ -71,21 +70,7 @@ class AgentOverHttp:
         self._call("POST", "/v1/models", body.model_dump_json())
 
     def _call(self, method: str, path: str, content: str | None) -> bytes:
-        try:
-            response = self._http.request(method, path, content=content)
-        except httpx.TransportError as error:
-            raise AgentUnreachableError(
-                f"The brand agent does not answer ({type(error).__name__}); check that it runs."
-            ) from None
+        response = self._peer.send(self._http.build_request(method, path, content=content))
         if response.is_success:
             return response.content
-        raise RemoteRefusalError(_read(RefusalAnswer, response.content))
-
-
-def _read(kind: type[Answer], content: bytes) -> Answer:
-    try:
-        return kind.model_validate_json(content)
-    except ValidationError:
-        raise AgentUnreachableError(
-            "The brand agent answered in a form that is not its own; check what listens there."
-        ) from None
+        raise RemoteRefusalError(self._peer.read(RefusalAnswer, response.content))

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
+from consent.client import PATIENT
 from consent.configuration import ServiceSettings
 from consent.contract import Name, PublicKey
 
@@ -52,6 +53,8 @@ class AgentSettings(ServiceSettings):
     """Keys, ledger, events and models; readable by the agent alone."""
     consent_url: str
     consent_token_file: Path
+    consent_patience: Annotated[float, Field(ge=0, le=600)] = PATIENT.seconds
+    """Seconds that one call to the consent service may wait altogether when it is told to come back."""
     consent_key: PublicKey
     """Public key under which the consent service signs snapshots."""
     coordinator_key: PublicKey

@@ -23,6 +23,10 @@ from consent.contract import (
 
 MAX_BATCH = 5_000
 MAX_TOKEN_DAYS = 400
+MAX_PAGE = 100
+"""Items of one page of a list that goes on in the order of the log."""
+Place = Annotated[int, Field(ge=0, le=2**53)]
+"""Index of the entry that tells of an item, after which a page begins."""
 
 
 class Role(StrEnum):
@@ -181,6 +185,13 @@ class RunRecord(ContractModel):
     releases: tuple[Signed[RoundRelease], ...]
 
 
+class RunPage(RunRecord):
+    """A part of a run's record: what the log tells of it, from one entry on."""
+
+    cursor: Place | None
+    """After which entry to go on; None at the end."""
+
+
 class PurposeCoverage(ContractModel):
     """How many of a brand's known customers said yes, no, or were never asked, for one purpose."""
 
@@ -240,10 +251,20 @@ class Participation(ContractModel):
     """The log entry that opened the round."""
 
 
-class ParticipationView(ContractModel):
+class ParticipationRequest(SubjectRequest):
+    """The customer whose rounds are wanted, and which page of them."""
+
+    after: Place | None = None
+    """The `cursor` of the page before."""
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = MAX_PAGE
+
+
+class ParticipationPage(ContractModel):
     """Rounds, in the order of the log."""
 
     rounds: tuple[Participation, ...]
+    cursor: Place | None
+    """After which entry to go on; None at the end."""
 
 
 class Erasure(ContractModel):

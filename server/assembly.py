@@ -4,7 +4,7 @@ import httpx
 import structlog
 from flwr.app import Context
 
-from consent.client import ConsentClient
+from consent.client import ConsentClient, Patience
 from consent.clock import utc_now
 from consent.contract import RoundManifest, RoundRelease, SigningKey, TaskSpec
 from privacy.aggregation import OpenSum
@@ -35,7 +35,8 @@ def coordinator_from_settings(_context: Context) -> Coordinator:
     """Return the coordinator of the run that the configuration names; a run config can not change it."""
     settings = CoordinatorSettings()
     http = httpx.Client(base_url=settings.consent_url, timeout=CONSENT_TIMEOUT_SECONDS)
-    consent = ConsentClient(http, settings.consent_token_file.read_text().strip())
+    token = settings.consent_token_file.read_text().strip()
+    consent = ConsentClient(http, token, patience=Patience(settings.consent_patience))
     protocol = RoundProtocol(
         task=TaskSpec.model_validate_json(settings.task_file.read_text()),
         run_id=settings.run_id,

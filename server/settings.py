@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from consent.client import PATIENT
 from consent.configuration import ServiceSettings
 from consent.contract import Name, PublicKey
 
@@ -26,6 +27,8 @@ class CoordinatorSettings(ServiceSettings):
     """The coordinator's signing key, 32 raw bytes, readable by its owner alone."""
     consent_url: str
     consent_token_file: Path
+    consent_patience: Annotated[float, Field(ge=0, le=600)] = PATIENT.seconds
+    """Seconds that one call to the consent service may wait altogether when it is told to come back."""
     brands: dict[Name, PublicKey]
     """Enrolled public key of every brand of the run."""
     round_seconds: Annotated[float, Field(gt=0)] = 3600.0

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from fastapi import FastAPI
 
-from consent.client import ConsentClient
+from consent.client import IMPATIENT, ConsentClient
 from consent.contract import Act, Choice, LegalBasis, Notice, Purpose, SigningKey
 from consent.credentials import SubjectTokenRequest
 from consent.service import create_app, initialise
@@ -65,7 +65,7 @@ class ConsentWorld:
         if name not in self.tokens:
             self.keys[name] = SigningKey.generate()
             self.tokens[name] = self.operator.enrol(role, name, self.keys[name].public_key, brand=brand)
-        return ConsentClient(self.http, self.tokens[name])
+        return ConsentClient(self.http, self.tokens[name], patience=IMPATIENT)
 
     def brand(self, name: str) -> ConsentClient:
         return self.enrol(Role.BRAND, name)
@@ -76,7 +76,7 @@ class ConsentWorld:
     def customer(self, brand: str, subject: str) -> ConsentClient:
         """A customer with a token of their own, made by their brand now."""
         wanted = SubjectTokenRequest(brand=brand, subject=subject, verified_by="account_login")
-        return ConsentClient(self.http, self.brand(brand).mint_subject_token(wanted).token)
+        return ConsentClient(self.http, self.brand(brand).mint_subject_token(wanted).token, patience=IMPATIENT)
 
     @property
     def auditor(self) -> ConsentClient:
@@ -180,7 +180,7 @@ def consent_worlds(tmp_path: Path) -> Iterator[Callable[..., ConsentWorld]]:
             resources.callback(app.state.workplace.close)
             transport = resources.enter_context(InProcessTransport(app))
             http = resources.enter_context(httpx.Client(transport=transport, base_url="http://consent"))
-            return ConsentWorld(settings, clock, app, http, ConsentClient(http, token))
+            return ConsentWorld(settings, clock, app, http, ConsentClient(http, token, patience=IMPATIENT))
 
         yield start
 

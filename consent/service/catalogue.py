@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 from consent.catalogue import NoticeEntry, NoticePage, NoticeTexts, PurposePage
 from consent.contract import Purpose
 from consent.errors import NotFoundError
+from consent.service.paging import cut
 from consent.service.purposes import require_purposes
 from consent.service.work import Unit
 from consent.store.schema import NoticeRow, PurposeRow
@@ -17,8 +18,8 @@ def purposes(session: Session, *, after: str | None, limit: int) -> PurposePage:
     if after is not None:
         query = query.where(PurposeRow.purpose > after)
     found = [Purpose.model_validate_json(body) for body in session.scalars(query)]
-    page = tuple(found[:limit])
-    return PurposePage(purposes=page, cursor=page[-1].purpose if len(found) > limit else None)
+    page, last = cut(found, limit)
+    return PurposePage(purposes=page, cursor=last.purpose if last else None)
 
 
 def notices(unit: Unit, purpose: str, *, after: str | None, limit: int) -> NoticePage:
@@ -32,8 +33,8 @@ def notices(unit: Unit, purpose: str, *, after: str | None, limit: int) -> Notic
     if after is not None:
         query = query.where(NoticeRow.digest > after)
     found = [_entry(row) for row in unit.session.scalars(query)]
-    page = tuple(found[:limit])
-    return NoticePage(notices=page, cursor=page[-1].notice if len(found) > limit else None)
+    page, last = cut(found, limit)
+    return NoticePage(notices=page, cursor=last.notice if last else None)
 
 
 def texts(session: Session, digest: str) -> NoticeTexts:

@@ -1,5 +1,6 @@
 """One customer: what use was made of them, a statement of everything, and ending it; named in the body alone."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
@@ -9,20 +10,29 @@ from consent.service import oversight, reading, statement, withdrawals
 from consent.service.access import OfficerOrBrand, Work, allow, require_customer
 from consent.service.idempotency import OncePerKey
 from consent.service.pages import HEADERS, statement_page
+from consent.service.paging import cut
 from consent.service.work import Caller
-from consent.wire import ParticipationView, Role, SubjectRequest
+from consent.wire import Participation, ParticipationPage, ParticipationRequest, Role, SubjectRequest
 
 router = APIRouter()
 Asker = Annotated[Caller, Depends(allow(Role.OFFICER, Role.BRAND, Role.BRAND_ADMIN, Role.SUBJECT))]
 
 
 @router.post("/v1/subjects/participation")
-def participation(wanted: SubjectRequest, work: Work, caller: OfficerOrBrand) -> ParticipationView:
-    """Give the rounds that could use this customer; that it was asked is logged."""
+def participation(wanted: ParticipationRequest, work: Work, caller: OfficerOrBrand) -> ParticipationPage:
+    """Give the rounds that could use this customer, from the one after `after` on; that it was asked is logged."""
     require_customer(work, caller, wanted)
     with work.writing() as unit:
         reading.log_about(unit, "participation_read", {"reader": caller.role.value}, wanted)
-        return ParticipationView(rounds=oversight.participation(unit, wanted.brand, wanted.subject))
+        rounds = oversight.participation(unit, wanted.brand, wanted.subject)
+    return _page(rounds, wanted)
+
+
+def _page(rounds: Iterable[Participation], wanted: ParticipationRequest) -> ParticipationPage:
+    """Cut a page out of all rounds, which are read together for the bound that each adds to."""
+    begin = -1 if wanted.after is None else wanted.after
+    page, last = cut([one for one in rounds if one.log_index > begin], wanted.limit)
+    return ParticipationPage(rounds=page, cursor=last.log_index if last else None)
 
 
 @router.post("/v1/subjects/access")
