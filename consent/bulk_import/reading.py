@@ -20,6 +20,7 @@ NDJSON = "application/x-ndjson"
 CSV = "text/csv"
 COLUMNS = frozenset(Choice.model_fields) - {"brand", "method"}
 NEEDED = frozenset({"subject", "act"})
+OBJECT = json.JSONDecoder(object_pairs_hook=list)
 
 Fields = Mapping[str, str]
 
@@ -185,13 +186,16 @@ def _json_fields(text: str) -> Fields:
     if text.count("{") + text.count("[") > 1:
         raise UnreadableRowError(Refusal.NESTED)
     try:
-        pairs = json.loads(text, object_pairs_hook=list)
+        pairs = OBJECT.decode(text)
     except ValueError:
         raise UnreadableRowError(Refusal.BAD_JSON) from None
     if not text.lstrip().startswith("{"):
         raise UnreadableRowError(Refusal.BAD_JSON)
-    if len({name for name, _ in pairs}) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         raise UnreadableRowError(Refusal.DUPLICATE_FIELD)
+    if set(map(type, fields.values())) <= {str}:
+        return fields
     return dict(_as_text(pairs))
 
 

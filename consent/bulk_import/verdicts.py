@@ -46,6 +46,12 @@ class Verdict(ContractModel):
         return self.model_dump_json(exclude_none=True).encode() + b"\n"
 
 
+def accepted_line(row: int, log_index: int | None) -> bytes:
+    """Return the line of a row that is recorded, or in a dry run could be: what `Verdict.line` writes."""
+    place = b"" if log_index is None else b',"log_index":%d' % log_index
+    return b'{"row":%d,"verdict":"ok"%b}\n' % (row, place)
+
+
 class Summary(ContractModel):
     """The last line of an answer; without it, the answer broke off."""
 

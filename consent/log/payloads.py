@@ -8,6 +8,7 @@ Each wrapped key names its key-encryption key, so that one can take over from an
 
 import hashlib
 import hmac
+import io
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -49,14 +50,12 @@ class Subject(NamedTuple):
 class DataKey:
     """The key of one customer; `key_id` is the index of the first entry that was sealed under it."""
 
-    def __init__(self, key_id: int, raw: bytes, *, random_bytes: RandomBytes) -> None:
+    def __init__(self, key_id: int, raw: bytes) -> None:
         self.key_id = key_id
         self._cipher = AESGCM(raw)
-        self._random_bytes = random_bytes
 
-    def seal(self, opening: Opening) -> SealedOpening:
-        """Encrypt what opens an entry, bound to the entry's index."""
-        nonce = self._random_bytes(NONCE_BYTES)
+    def seal(self, opening: Opening, nonce: bytes) -> SealedOpening:
+        """Encrypt what opens an entry, bound to the entry's index, under `NONCE_BYTES` fresh random bytes."""
         sealed = self._cipher.encrypt(nonce, opening.salt + opening.payload, _place(opening.index))
         return SealedOpening(opening.index, self.key_id, nonce + sealed)
 
@@ -121,8 +120,9 @@ class Vault:
         fresh = {subject: first + offset for subject, offset in offsets.items() if subject not in found}
         if fresh:
             current, rows = self.current(), []
+            drawn = io.BytesIO(self._random_bytes(len(fresh) * (KEY_BYTES + NONCE_BYTES)))
             for subject, key_id in fresh.items():
-                found[subject], wrapped = self._make(subject, key_id, current)
+                found[subject], wrapped = self._make(subject, key_id, current, drawn.read)
                 row = {"key_id": key_id, "brand": subject.brand, "subject": subject.pseudonym}
                 rows.append({**row, "wrapped": wrapped, "wrapped_by": current})
             insert_all(session, SubjectKeyRow, rows)
@@ -149,7 +149,8 @@ class Vault:
         for row in rows:
             subject = Subject(row.brand, row.subject)
             raw = self._unwrap(subject, row.wrapped, row.wrapped_by)
-            fresh.append({"number": row.key_id, "fresh": self._wrap(subject, raw, current)})
+            wrapped = self._wrap(subject, raw, current, self._random_bytes(NONCE_BYTES))
+            fresh.append({"number": row.key_id, "fresh": wrapped})
         if not fresh:
             return None
         table = SubjectKeyRow.__table__
@@ -163,7 +164,7 @@ class Vault:
 
     def make(self, subject: Subject, key_id: int) -> tuple[DataKey, bytes]:
         """Draw a data key; return it, and as it is kept."""
-        return self._make(subject, key_id, self.current())
+        return self._make(subject, key_id, self.current(), self._random_bytes)
 
     def seal_secret(self, owner: str, secret: bytes) -> bytes:
         """Encrypt a secret of the service's own under the key that wraps now, bound to whose it is."""
@@ -201,7 +202,7 @@ class Vault:
         for chunk in _chunks(sorted({one.key_id for one in sealed})):
             for row in session.scalars(select(SubjectKeyRow).where(SubjectKeyRow.key_id.in_(chunk))):
                 raw = self._unwrap(Subject(row.brand, row.subject), row.wrapped, row.wrapped_by)
-                keys[row.key_id] = self._data_key(row.key_id, raw)
+                keys[row.key_id] = DataKey(row.key_id, raw)
         missing = {one.key_id for one in sealed} - keys.keys()
         if missing:
             raise LogInconsistentError("A customer's key is gone while an entry is still sealed under it.")
@@ -218,18 +219,16 @@ class Vault:
                 rows = driver.execute(f"{READ_KEYS} ({places(len(chunk))})", (brand, *chunk)).fetchall()
                 for pseudonym, key_id, wrapped, wrapped_by in rows:
                     subject = Subject(brand, pseudonym)
-                    found[subject] = self._data_key(key_id, self._unwrap(subject, wrapped, wrapped_by))
+                    found[subject] = DataKey(key_id, self._unwrap(subject, wrapped, wrapped_by))
         return found
 
-    def _data_key(self, key_id: int, raw: bytes) -> DataKey:
-        return DataKey(key_id, raw, random_bytes=self._random_bytes)
+    def _make(
+        self, subject: Subject, key_id: int, wrapped_by: str, random_bytes: RandomBytes
+    ) -> tuple[DataKey, bytes]:
+        raw = random_bytes(KEY_BYTES)
+        return DataKey(key_id, raw), self._wrap(subject, raw, wrapped_by, random_bytes(NONCE_BYTES))
 
-    def _make(self, subject: Subject, key_id: int, wrapped_by: str) -> tuple[DataKey, bytes]:
-        raw = self._random_bytes(KEY_BYTES)
-        return self._data_key(key_id, raw), self._wrap(subject, raw, wrapped_by)
-
-    def _wrap(self, subject: Subject, raw: bytes, wrapped_by: str) -> bytes:
-        nonce = self._random_bytes(NONCE_BYTES)
+    def _wrap(self, subject: Subject, raw: bytes, wrapped_by: str, nonce: bytes) -> bytes:
         return nonce + self._ciphers[wrapped_by].encrypt(nonce, raw, _owner(subject))
 
     def _unwrap(self, subject: Subject, wrapped: bytes, wrapped_by: str) -> bytes:

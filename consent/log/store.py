@@ -19,7 +19,7 @@ from consent.log.commitments import (
     commit,
 )
 from consent.log.merkle import Frontier, leaf_hash
-from consent.log.payloads import RandomBytes, Subject, Vault
+from consent.log.payloads import NONCE_BYTES, RandomBytes, Subject, Vault
 from consent.store.driver import Driver, Transaction
 from consent.store.schema import LogEntry, LogHead
 
@@ -31,6 +31,10 @@ READ_HEAD = "SELECT size, frontier FROM log_head WHERE id = 1"
 READ_AND_LOCK_HEAD = f"{READ_HEAD} FOR UPDATE"
 SWAP_HEAD = "UPDATE log_head SET size = %s, frontier = %s WHERE id = 1 AND size = %s"
 INSERT_ENTRY = "INSERT INTO log_entries (log_index, entry, salt, payload, key_id) VALUES (%s, %s, %s, %s, %s)"
+READ_ENTRIES = (
+    "SELECT log_index, entry, salt, payload, key_id FROM log_entries "
+    "WHERE log_index >= %s AND log_index < %s ORDER BY log_index"
+)
 READ_CHUNK = 4096
 LOOKUP_CHUNK = 1_000
 
@@ -94,7 +98,7 @@ def append(
     rows = _rows(payloads, frontier, random_bytes(SALT_BYTES * len(payloads)))
     if rows:
         if any(subjects):
-            rows = _sealed(session, vault, subjects, rows)
+            rows = _sealed(session, vault, subjects, rows, random_bytes(NONCE_BYTES * len(rows)))
         swapped = driver.execute(SWAP_HEAD, (frontier.size, frontier.to_bytes(), first))
         if swapped.rowcount != 1:
             raise LogConflictError("Another writer appended to the log first; repeat the request.")
@@ -115,20 +119,26 @@ def _rows(payloads: Sequence[Payload], frontier: Frontier, salts: bytes) -> list
 
 
 def _sealed(
-    session: Transaction, vault: Vault | None, subjects: Sequence[Subject | None], rows: Sequence[Row]
+    session: Transaction,
+    vault: Vault | None,
+    subjects: Sequence[Subject | None],
+    rows: Sequence[Row],
+    nonces: bytes,
 ) -> list[Row]:
     """Put what is about a customer under their key."""
     if vault is None:
         raise LogError("An entry is about a customer and there is no key to seal it under.")
     keys = vault.keys(session, subjects, rows[0][0])
     sealed: list[Row] = []
-    for subject, row in zip(subjects, rows, strict=True):
+    for place, (subject, row) in enumerate(zip(subjects, rows, strict=True)):
         index, entry, salt, payload, _ = row
         if subject is None or salt is None:
             sealed.append(row)
         else:
             key = keys[subject]
-            sealed.append((index, entry, None, key.seal(Opening(index, salt, payload)).ciphertext, key.key_id))
+            nonce = nonces[place * NONCE_BYTES : (place + 1) * NONCE_BYTES]
+            ciphertext = key.seal(Opening(index, salt, payload), nonce).ciphertext
+            sealed.append((index, entry, None, ciphertext, key.key_id))
     return sealed
 
 
@@ -140,12 +150,8 @@ def entries(session: Session, start: int, end: int) -> Iterator[StoredEntry]:
     """
     expected = start
     for low in range(start, end, READ_CHUNK):
-        query = (
-            select(LogEntry.log_index, LogEntry.entry, LogEntry.salt, LogEntry.payload, LogEntry.key_id)
-            .where(LogEntry.log_index >= low, LogEntry.log_index < min(low + READ_CHUNK, end))
-            .order_by(LogEntry.log_index)
-        )
-        for index, entry, salt, payload, key_id in session.execute(query):
+        rows = Driver(session).execute(READ_ENTRIES, (low, min(low + READ_CHUNK, end))).fetchall()
+        for index, entry, salt, payload, key_id in rows:
             if index != expected:
                 break
             yield StoredEntry(index, entry, _opening(index, salt, payload, key_id))

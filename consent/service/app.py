@@ -26,6 +26,7 @@ from consent.service.limits import QUICK
 from consent.service.metrics import Metrics
 from consent.service.oidc import OidcVerifier
 from consent.service.openapi import describe
+from consent.service.questions import Questions
 from consent.service.readiness import Watch
 from consent.service.routes import ROUTERS, imports
 from consent.service.setup import open_workplace
@@ -84,6 +85,7 @@ def _assemble(app: FastAPI, settings: ConsentSettings, work: Workplace, metrics:
     work.database.committed = metrics.committed
     app.state.workplace, app.state.metrics = work, metrics
     app.state.streams = Streams()
+    app.state.questions = Questions(at_hand=work.database.engine.dialect.name == "sqlite")
     app.state.watch = Watch(work, min_free_bytes=settings.min_free_bytes)
     app.state.targets = Targets(loopback=settings.webhook_loopback_ca is not None)
     app.state.courier = Courier(

@@ -14,7 +14,16 @@ def decide(unit: Unit, caller: Caller, queries: Sequence[DecisionQuery]) -> tupl
     Raises:
         NotFoundError: a question is about another brand's customer.
     """
-    if any(query.brand != caller.name for query in queries):
-        raise NotFoundError("A question is not about one of this brand's customers.")
+    require_own(caller, queries)
     held = holdings(unit.session, unit.now, caller.name, (query.subject for query in queries))
     return tuple(held.decision(query) for query in queries)
+
+
+def require_own(caller: Caller, queries: Sequence[DecisionQuery]) -> None:
+    """Refuse questions about another brand's customers.
+
+    Raises:
+        NotFoundError: there is one.
+    """
+    if any(query.brand != caller.name for query in queries):
+        raise NotFoundError("A question is not about one of this brand's customers.")

@@ -13,7 +13,6 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from consent.contract import Act, Channel, Decision, DecisionQuery, DecisionReason
-from consent.log.store import read_head
 from consent.service.merges import groups_of
 from consent.service.standing import Standing
 from consent.store.driver import Driver, places
@@ -23,7 +22,12 @@ PURPOSE = "purpose"
 CHANNEL = "channel"
 LOOKUP_CHUNK = 1_000
 
-READ_PURPOSES = "SELECT purpose FROM purposes"
+READ_FRAME = (
+    "SELECT 'size', CAST(size AS TEXT), NULL FROM log_head UNION ALL "
+    "SELECT 'purpose', purpose, NULL FROM purposes UNION ALL "
+    "SELECT 'replaced', digest, purpose FROM notices WHERE replaced_by IS NOT NULL"
+)
+"""What all decisions of a moment share, in one statement: each is a way to the database and back."""
 READ_REPLACED = "SELECT digest, purpose FROM notices WHERE replaced_by IS NOT NULL"
 READ_STATES = (
     "SELECT kind, scope, subject, act, decided_at, log_index, notice, expires_at FROM states "
@@ -117,11 +121,12 @@ def holdings(session: Session, now: datetime, brand: str, subjects: Iterable[str
     wanted = set(subjects)
     groups = groups_of(session, brand, wanted)
     everyone = wanted.union(*groups.values())
+    frame = Driver(session).execute(READ_FRAME).fetchall()
     return Holdings(
         now=now,
-        log_size=read_head(session).size,
-        declared=frozenset(name for (name,) in Driver(session).execute(READ_PURPOSES).fetchall()),
-        replaced=replaced_notices(session),
+        log_size=next(int(size) for kind, size, _ in frame if kind == "size"),
+        declared=frozenset(name for kind, name, _ in frame if kind == "purpose"),
+        replaced=frozenset((digest, purpose) for kind, digest, purpose in frame if kind == "replaced"),
         standings=standings(session, brand, everyone),
         groups=groups,
     )

@@ -13,7 +13,7 @@ from tempfile import SpooledTemporaryFile
 from pydantic import BaseModel
 
 from consent.bulk_import.reading import Reader, Row
-from consent.bulk_import.verdicts import WITHDRAWN, Summary, Verdict
+from consent.bulk_import.verdicts import WITHDRAWN, Summary, Verdict, accepted_line
 from consent.contract import Act, Choice
 from consent.errors import ConflictError, ConsentError, TooLargeError
 from consent.service import kept_requests
@@ -22,7 +22,7 @@ from consent.service.choices import keep, key_of
 from consent.service.holding import Key, standings
 from consent.service.work import Caller, Unit, Workplace
 
-PART_ROWS = 1_000
+PART_ROWS = 2_000
 """Few enough that other writers never wait long."""
 MAX_ROWS = 5_000_000
 IN_MEMORY_BYTES = 1024 * 1024
@@ -116,7 +116,7 @@ class Import:
                 lines.append(Verdict(row=row.number, verdict="refused", code=code).line())
             else:
                 at = None if self.dry_run else index
-                lines.append(Verdict(row=row.number, verdict="ok", log_index=at).line())
+                lines.append(accepted_line(row.number, at))
                 index += 1
         self._recorded += len(rows) - len(done.refused)
         self.answer.write(b"".join(lines))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Coroutine
 from typing import Any, get_type_hints
 
-from anyio.to_thread import run_sync
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -12,12 +11,13 @@ from starlette.responses import Response
 
 from consent.service import problems
 from consent.service.access import Allow, workplace
+from consent.service.questions import questions
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class QuickRoute(APIRoute):
-    """A route whose handler takes `batch`, `work` and `caller`, and returns an answer that is valid by its type.
+    """A route whose handler takes batch, workplace, caller and questions, and gives an answer valid by its type.
 
     The body is read into the batch at once and the answer is written as it is; both are described and refused as
     those of every other route.
@@ -33,7 +33,7 @@ class QuickRoute(APIRoute):
             caller = await allow(request)
             batch = _read(kind, request, await request.body())
             work = await workplace(request)
-            answer: BaseModel = await run_sync(endpoint, batch, work, caller)
+            answer: BaseModel = await endpoint(batch, work, caller, questions(request))
             return Response(answer.model_dump_json(), media_type="application/json")
 
         return handle

@@ -47,13 +47,23 @@ def _write(session: Transaction, kind: type[Base], rows: Rows, *, updating: bool
     columns = []
     for name, convert in prepared.columns:
         values = [row[name] for row in rows]
-        columns.append(values if convert is None else list(map(convert, values)))
+        columns.append(values if convert is None else _converted(values, convert))
     placed = list(zip(*columns, strict=True))
     if prepared.named:
         names = [name for name, _ in prepared.columns]
         connection.exec_driver_sql(prepared.text, [dict(zip(names, values, strict=True)) for values in placed])
     else:
         connection.exec_driver_sql(prepared.text, placed)
+
+
+def _converted(values: Sequence[Any], convert: Callable[[Any], Any]) -> list[Any]:
+    """Convert values of which neighbours are often the same object, as one moment is for a whole batch."""
+    converted, last, made = [], values[0], convert(values[0])
+    for value in values:
+        if value is not last:
+            last, made = value, convert(value)
+        converted.append(made)
+    return converted
 
 
 @lru_cache(STATEMENTS)

@@ -18,9 +18,11 @@ from consent.store.group import GroupCommit
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 30_000
-WAL_PAGES = 4_000
+WAL_PAGES = 25_000
 """Pages in the write-ahead log before they are copied into the database: the pages of the head and of the
-newest entries are written by every append, and copied once."""
+newest entries are written by every append, and those of the indexes by many, and copied once."""
+WRITERS_CACHE_KIB = 128 * 1024
+"""Pages that the one writer keeps: customers come in no order, so any page of an index may be the next."""
 SCRUB_AT_ONCE_BYTES = 256 * 1024 * 1024
 NAMING_CUSTOMERS = (
     "subject_keys",
@@ -33,6 +35,7 @@ NAMING_CUSTOMERS = (
     "confirmations",
     "signals",
     "rights_requests",
+    "subject_tokens",
 )
 WRITES = {"sqlite_begin": "IMMEDIATE"}
 
@@ -124,6 +127,9 @@ class Database:
         """Return where to write: on SQLite one connection is kept for it."""
         if self._kept is None or self._kept.closed:
             self._kept = self._writing.connect()
+            if self.engine.dialect.name == "sqlite":
+                self._kept.exec_driver_sql(f"PRAGMA cache_size = -{WRITERS_CACHE_KIB}").close()
+                self._kept.rollback()
         return self._kept
 
     def _after_writing(self, connection: Connection) -> None:
@@ -195,4 +201,4 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
 
 def _begin_sqlite(connection: Connection) -> None:
     mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
-    connection.connection.dbapi_connection.execute(f"BEGIN {mode}")
+    connection.connection.cursor().execute(f"BEGIN {mode}")

@@ -1,6 +1,7 @@
 """A consent database with millions of synthetic log entries under a correct head, built in bulk."""
 
 import hashlib
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from consent.log.commitments import VERSION, Opening, canonical_payload, commit
 from consent.log.merkle import Frontier, leaf_hash
-from consent.log.payloads import DataKey, Subject, Vault
+from consent.log.payloads import NONCE_BYTES, DataKey, Subject, Vault
 from consent.log.store import create_head
 from consent.store import Database
 
@@ -82,7 +83,10 @@ def _rows(size: int, customers: int, keys: dict[int, DataKey], frontier: Frontie
         if customer in keys:
             salt = index.to_bytes(16, "big")
             opening = Opening(index, salt, canonical_payload(_choice(customer)))
-            entry, payload = commit(salt, opening.payload), keys[customer].seal(opening).ciphertext
+            entry, payload = (
+                commit(salt, opening.payload),
+                keys[customer].seal(opening, secrets.token_bytes(NONCE_BYTES)).ciphertext,
+            )
         else:
             entry, payload = VERSION + hashlib.sha256(b"%d" % index).digest(), FILLER
         frontier.append(leaf_hash(entry))

@@ -15,6 +15,7 @@ from consent.contract import Act, Choice, DecisionQuery
 from consent.wire import MAX_BATCH, ChoiceBatch, DecisionBatch
 from simulations.bench.big_log import pseudonym
 from simulations.bench.load import Address, at_rate, one_after_another, quantile, run
+from simulations.bench.pushing import withdrawal_in_force
 from simulations.bench.records import Record, at_least, at_most, spread
 from simulations.bench.serving import BRAND, PURPOSE, Serving, postgresql, serving
 
@@ -36,10 +37,13 @@ class Sizes:
     withdrawals: int = 100_000
     imported: int = 1_000_000
     changes: int = 1_000
+    leaving: int = 50
 
 
 FULL = Sizes()
-QUICK = Sizes(known=500, singles=20, batches=4, questions=300, withdrawals=2_000, imported=5_000, changes=50)
+QUICK = Sizes(
+    known=500, singles=20, batches=4, questions=300, withdrawals=2_000, imported=5_000, changes=50, leaving=5
+)
 
 
 class Requests:
@@ -95,6 +99,7 @@ def _service(serving: Serving, sizes: Sizes, store: str) -> list[Record]:
         _batched(requests, sizes, store, how),
         _decisions(requests, sizes, store, how),
         *_withdrawals(requests, sizes, store, how),
+        withdrawal_in_force(serving, range(30_000_000, 30_000_000 + sizes.leaving), store, how),
         *_import(serving, sizes, store, how),
     ]
 

@@ -1,9 +1,12 @@
 """Decisions."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
 
 from consent.service import decisions
 from consent.service.access import Brand, Work
+from consent.service.questions import Questions, questions
 from consent.service.quick import QuickRoute
 from consent.wire import DecisionBatch, Decisions
 
@@ -11,8 +14,10 @@ router = APIRouter(route_class=QuickRoute)
 
 
 @router.post("/v1/decisions")
-def decide(batch: DecisionBatch, work: Work, caller: Brand) -> Decisions:
+async def decide(
+    batch: DecisionBatch, work: Work, caller: Brand, asked: Annotated[Questions, Depends(questions)]
+) -> Decisions:
     """Answer whether uses are allowed now."""
     work.limits.spend(caller, "decisions", len(batch.queries))
-    with work.reading() as unit:
-        return Decisions(decisions=decisions.decide(unit, caller, batch.queries))
+    decisions.require_own(caller, batch.queries)
+    return Decisions(decisions=await asked.ask(work, caller, batch.queries))

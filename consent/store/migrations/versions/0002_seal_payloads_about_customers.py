@@ -1,6 +1,7 @@
 """Seal what the log holds about customers under a key of each."""
 
 import json
+import secrets
 
 import sqlalchemy as sa
 from alembic import context, op
@@ -8,7 +9,7 @@ from alembic import context, op
 from consent.errors import SetupError
 from consent.log.commitments import Opening
 from consent.log.openings import SEGMENT_ENTRIES, segment_path
-from consent.log.payloads import DataKey, Subject, Vault
+from consent.log.payloads import NONCE_BYTES, DataKey, Subject, Vault
 
 revision = "0002"
 down_revision = "0001"
@@ -96,7 +97,9 @@ def _seal_segment(connection: sa.Connection, vault: Vault, keys: dict[Subject, D
             keys[subject], wrapped = vault.make(subject, row.log_index)
             fresh = {"key_id": row.log_index, "brand": row.brand, "subject": row.subject, "wrapped": wrapped}
             connection.execute(sa.insert(KEYS).values(fresh))
-        opening = keys[subject].seal(Opening(row.log_index, row.salt, row.payload))
+        opening = keys[subject].seal(
+            Opening(row.log_index, row.salt, row.payload), secrets.token_bytes(NONCE_BYTES)
+        )
         sealed.append({"index": opening.index, "sealed": opening.ciphertext, "key": opening.key_id})
     if sealed:
         connection.execute(
