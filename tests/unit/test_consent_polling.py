@@ -1,17 +1,21 @@
 """What is polled is answered 304 while it is the same, and long lists come a page at a time."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
+from rights_desk import hold_round
 
+from consent.client import ConsentClient
 from consent.contract import Act, Notice
-from consent.wire import Role
+from consent.wire import Participation, ParticipationPage, Role, RunPage
 
 ANN, BEN = (hashlib.sha256(name.encode()).hexdigest() for name in ("ann", "ben"))
 PURPOSE = "conversion"
+RUN = "run"
 Get = Callable[..., httpx.Response]
 
 
@@ -116,6 +120,94 @@ def test_pages_together_are_the_list(consent_world: Any, get: Get, limit: int) -
     assert [one["purpose"] for one in purposes] == ["churn", PURPOSE, "purpose-0", "purpose-1"]
     notices = [one["notice"] for one in pages(get, "/v1/notices?purpose=conversion&", "notices", limit)]
     assert (len(notices), notices) == (4, sorted(set(notices)))
+
+
+@pytest.fixture
+def held(consent_world: Any) -> Any:
+    """A world with three rounds, of which two are released."""
+    consent_world.record("acme", Act.GRANT, ANN, BEN)
+    for number in range(3):
+        hold_round(consent_world, number, release=number < 2)
+    return consent_world
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 100])
+def test_pages_of_a_run_together_are_its_record(held: Any, get: Get, limit: int) -> None:
+    whole = held.officer.run(RUN)
+    assert (len(whole.manifests), len(whole.releases)) == (3, 2)
+    found, after = [], ""
+    while True:
+        page = RunPage.model_validate(get(f"/v1/runs/{RUN}?limit={limit}{after}", who="officer").json())
+        assert len(page.manifests) + len(page.releases) <= limit
+        found.append(page)
+        if page.cursor is None:
+            break
+        after = f"&after={page.cursor}"
+    assert tuple(one for page in found for one in page.manifests) == whole.manifests
+    assert tuple(one for page in found for one in page.releases) == whole.releases
+    assert len(found) == -(-5 // limit)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_pages_of_a_customers_rounds_together_are_all_of_them(held: Any, limit: int) -> None:
+    whole = held.officer.participation("acme", ANN)
+    assert [(one.round, one.released) for one in whole] == [(0, True), (1, True), (2, False)]
+    headers = {"Authorization": f"Bearer {held.tokens['officer']}"}
+    found: list[Participation] = []
+    body = {"brand": "acme", "subject": ANN, "limit": limit}
+    pages = 0
+    while True:
+        answer = held.http.post("/v1/subjects/participation", json=body, headers=headers)
+        page = ParticipationPage.model_validate(answer.json())
+        assert len(page.rounds) <= limit
+        found, pages = [*found, *page.rounds], pages + 1
+        if page.cursor is None:
+            break
+        body["after"] = page.cursor
+    assert tuple(found) == whole
+    assert pages == -(-3 // limit)
+    assert found[-1].epsilon_so_far > found[0].epsilon_so_far
+
+
+class ShortPages(httpx.BaseTransport):
+    """Asks for two items where a client asks for a page."""
+
+    def __init__(self, inner: httpx.BaseTransport) -> None:
+        self.inner = inner
+        self.pages = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        headers = {"Authorization": request.headers["authorization"]}
+        if request.method == "GET":
+            short = httpx.Request("GET", request.url.copy_merge_params({"limit": "2"}), headers=headers)
+        else:
+            body = {**json.loads(request.read()), "limit": 2}
+            short = httpx.Request("POST", request.url, json=body, headers=headers)
+        self.pages += 1
+        return self.inner.handle_request(short)
+
+
+def test_a_client_reads_all_pages(held: Any) -> None:
+    short = ShortPages(held.http._transport)
+    with httpx.Client(transport=short, base_url="http://consent") as http:
+        client = ConsentClient(http, held.tokens["officer"])
+        assert client.run(RUN) == held.officer.run(RUN)
+        assert short.pages == 3
+        assert client.participation("acme", ANN) == held.officer.participation("acme", ANN)
+        assert short.pages == 5
+
+
+def test_another_coordinators_run_is_not_there_on_any_page(held: Any, get: Get) -> None:
+    held.enrol(Role.COORDINATOR, "other")
+    for query in ("", "?after=0", f"?after={2**53}"):
+        assert get(f"/v1/runs/{RUN}{query}", who="other").status_code == 404
+    assert get(f"/v1/runs/{RUN}?after={2**53}", who="coordinator").json() == {
+        "manifests": [],
+        "releases": [],
+        "cursor": None,
+    }
+    for query in ("limit=0", "limit=101", "after=-1", f"after={2**63}"):
+        assert get(f"/v1/runs/{RUN}?{query}", who="coordinator").status_code == 422
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "after=UPPER", "after=x'--"])
