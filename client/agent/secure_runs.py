@@ -152,7 +152,7 @@ class SecureRuns:
         with self._one_at_a_time:
             self._forget_over()
             live = self._live.get(run_id) or self._load(run_id)
-        return live.setup if live is not None and live.member.state().held is not None else None
+        return live.setup if live is not None and live.member.state().held else None
 
     def masked_before(self, manifest: RoundManifest) -> MaskedSlot | None:
         """Return what the agent answered a manifest with, if it did and answered none after it."""

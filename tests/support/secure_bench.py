@@ -1,13 +1,15 @@
 """Several agents in one run of trust mode `distributed`; coordinator and consent service are the test's."""
 
+import copy
+import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from agent_bench import RUN, AgentBench
+from agent_bench import RUN, AgentBench, UnspentBox
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from small_federation import DELTA, EPSILON, ZeroNoise, small_table, small_task
@@ -321,6 +323,16 @@ class SecureBench:
         bench = self.agents[brand]
         bench.close()
         bench.agent = bench.assemble()
+
+    def closed_copy(self, folder: Path) -> "SecureBench":
+        """Return the town as it is now, on a copy of what this one, which is closed, has stored."""
+        twin = copy.copy(self)
+        twin.folder = folder
+        twin.agents = {}
+        for name, bench in self.agents.items():
+            shutil.copytree(bench.folder, folder / name)
+            twin.agents[name] = replace(bench, folder=folder / name, unspent=UnspentBox())
+        return twin
 
     def close(self) -> None:
         for bench in self.agents.values():
