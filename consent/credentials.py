@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 from consent.contract import ContractModel, Name, Pseudonym
+from consent.wire import SubjectRequest
 
 MAX_KEY_DAYS = 366
 MAX_SCOPES = 64
@@ -12,6 +13,7 @@ MAX_SUBJECT_MINUTES = 60
 Scope = Annotated[str, Field(pattern=r"^[a-z]{3,6}:[a-z0-9/.-]{1,60}$")]
 """A method and a path under /v1/ without its parameters: `post:choices`, `get:brands/coverage`."""
 KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+TokenId = KeyId
 
 
 class ApiKeyRequest(ContractModel):
@@ -68,4 +70,13 @@ class SubjectToken(ContractModel):
     """A token for one customer, shown this once."""
 
     token: str
+    token_id: TokenId
+    """By which the token can be ended."""
     expires_at: AwareDatetime
+
+
+class SubjectTokenRevocation(SubjectRequest):
+    """Whose tokens shall end now."""
+
+    token_id: TokenId | None = None
+    """The one token that shall end; without it, all of the customer's end."""

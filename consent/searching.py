@@ -16,7 +16,9 @@ class LogQuery(ContractModel):
 
     brand: Name | None = None
     subject: Pseudonym | None = None
-    """A customer of `brand`."""
+    """A customer of `brand`, whose entries alone are wanted, and opened."""
+    request_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    """The approved request for a copy that an officer's look at `subject` rests on."""
     kind: Kind | None = None
     run_id: Name | None = None
     round: Annotated[int, Field(ge=0, le=MAX_ROUND)] | None = None
@@ -34,6 +36,8 @@ class LogHit(ContractModel):
 
     log_index: int
     payload: dict[str, Any]
+    closed: bool = False
+    """Whether it is about a customer, and tells of kind, time, brand and round alone."""
 
 
 class LogPage(ContractModel):

@@ -10,6 +10,7 @@ from consent.credentials import (
     NewApiKey,
     SubjectToken,
     SubjectTokenRequest,
+    SubjectTokenRevocation,
 )
 from consent.webhooks import NewWebhook, WebhookList, WebhookRequest, WebhookView
 from consent.wire import EnrolledToken, Enrolment, PublishedNotice, Role, ServiceKeys
@@ -46,6 +47,10 @@ class PartyCalls(Calls):
     def mint_subject_token(self, wanted: SubjectTokenRequest) -> SubjectToken:
         """Make a token with which a customer acts for themselves; the customer's brand, and its admins."""
         return self._read(SubjectToken, self._act("/v1/subject-tokens", wanted))
+
+    def revoke_subject_tokens(self, wanted: SubjectTokenRevocation) -> None:
+        """End one token of a customer now, or all of them; the customer, their brand, and its admins."""
+        self._act("/v1/subject-tokens/revocation", wanted)
 
     def register_webhook(self, url: str) -> NewWebhook:
         """Have an address told of every choice from now on; shows the signing secret once; admins of brands."""

@@ -16,8 +16,6 @@ from typing import NamedTuple, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
@@ -94,15 +92,6 @@ class Vault:
     def current(self) -> str:
         """Return the identifier of the key that wraps now."""
         return wrapping_key_id(self._follow()[0])
-
-    def derived(self, label: bytes) -> tuple[bytes, ...]:
-        """Return 32-byte keys for another use, one per key-encryption key, the current one first.
-
-        HKDF-Expand (RFC 5869, section 2.3) with `label` as info: the keys are uniform already.
-        """
-        return tuple(
-            HKDFExpand(algorithm=SHA256(), length=KEY_BYTES, info=label).derive(key) for key in self._follow()
-        )
 
     def keys(self, session: Transaction, subjects: Sequence[Subject | None], first: int) -> dict[Subject, DataKey]:
         """Return the data key of every subject; one that has none gets one, under the lock of the log.

@@ -133,6 +133,7 @@ OperatorOrOfficer = Annotated[Caller, Depends(allow(Role.OPERATOR, Role.OFFICER)
 Coordinator = Annotated[Caller, Depends(allow(Role.COORDINATOR))]
 Brand = Annotated[Caller, Depends(allow(Role.BRAND))]
 BrandSide = Annotated[Caller, Depends(allow(Role.BRAND, Role.BRAND_ADMIN))]
+BrandSideOrCustomer = Annotated[Caller, Depends(allow(Role.BRAND, Role.BRAND_ADMIN, Role.SUBJECT))]
 OfficerOrBrand = Annotated[Caller, Depends(allow(Role.OFFICER, Role.BRAND))]
 OfficerOrBrandSide = Annotated[Caller, Depends(allow(Role.OFFICER, Role.BRAND, Role.BRAND_ADMIN))]
 RunReader = Annotated[Caller, Depends(allow(Role.OFFICER, Role.AUDITOR, Role.COORDINATOR))]

@@ -22,21 +22,24 @@ from consent.service.subject_tokens import authenticate_subject
 from consent.service.work import Caller, Workplace
 
 SCHEME = "bearer"
-ABOUT_TOKENS = ("/v1/principals", "/v1/api-keys")
-"""Where tokens are given and taken."""
+ENDING_TOKENS = ("/v1/principals", "/v1/api-keys", "/v1/subject-tokens/revocation", "/v1/requests/")
+"""Where tokens are taken away: by who gave them, by another that takes their place, and by an erasure."""
 ENROLLED_LENGTH = 43
 API_KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{{ENROLLED_LENGTH}}}")
+SUBJECT_TOKEN = re.compile(rf"{SUBJECT_PREFIX}[A-Za-z0-9_-]{{{ENROLLED_LENGTH}}}")
 JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 class Admission:
     """ASGI middleware that puts the caller, or why there is none, into the request's state."""
 
-    def __init__(self, app: ASGIApp, *, work: Workplace, oidc: OidcVerifier | None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, work: Workplace, oidc: OidcVerifier | None, remembered: Remembered
+    ) -> None:
         self._app = app
         self._work = work
         self._oidc = oidc
-        self._remembered = Remembered()
+        self._remembered = remembered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -46,7 +49,7 @@ class Admission:
             except RateLimitedError as error:
                 await problems.answer(error)(scope, receive, send)
                 return
-            if scope["path"].startswith(ABOUT_TOKENS):
+            if scope["method"] == "POST" and scope["path"].startswith(ENDING_TOKENS):
                 send = self._forgetting(send)
         await self._app(scope, receive, send)
 
@@ -74,9 +77,9 @@ class Admission:
             return error
 
     def _looked_up(self, token: str) -> Caller:
-        generation, now = self._remembered.generation, self._work.clock()
+        mark, now = self._remembered.mark(), self._work.clock()
         caller = self.authenticate(token)
-        self._remembered.put(token, caller, now, generation)
+        self._remembered.put(token, caller, now, mark)
         return caller
 
     def authenticate(self, token: str) -> Caller:
@@ -91,8 +94,8 @@ class Admission:
             if used.last_used_on != now.date():
                 self._work.last_use.note(used.key_id, now.date())
             return used.caller
-        if token.startswith(SUBJECT_PREFIX) and len(token) > ENROLLED_LENGTH:
-            return authenticate_subject(self._work.keys.vault, token, now)
+        if SUBJECT_TOKEN.fullmatch(token):
+            return authenticate_subject(self._work.database, token, now)
         if self._oidc is not None and JWT.fullmatch(token):
             return known_person(self._work, self._oidc.verify(token))
         return authenticate(self._work.database, token, now)

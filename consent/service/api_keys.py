@@ -34,6 +34,7 @@ BY_KEY = (
         PrincipalRow.name,
         PrincipalRow.public_key,
         PrincipalRow.brand,
+        PrincipalRow.person,
     )
     .join(PrincipalRow, PrincipalRow.id == ApiKeyRow.principal_id)
     .where(ApiKeyRow.key_hash == bindparam("key_hash"))
@@ -118,6 +119,7 @@ def authenticate_key(database: Database, key: str, now: datetime) -> UsedKey:
         public_key=row.public_key,
         brand=row.brand,
         scopes=frozenset(row.scopes.split()),
+        person=row.person,
     )
     return UsedKey(caller, row.key_id, row.last_used_on)
 

@@ -28,6 +28,7 @@ from consent.service.oidc import OidcVerifier
 from consent.service.openapi import describe
 from consent.service.questions import Questions
 from consent.service.readiness import Watch
+from consent.service.remembered import Mark, Remembered
 from consent.service.routes import ROUTERS, imports
 from consent.service.setup import open_workplace
 from consent.service.streams import Streams
@@ -36,6 +37,8 @@ from consent.service.tidying import Tidying
 from consent.service.work import Workplace
 from consent.settings import ConsentSettings
 from consent.wire import Role
+
+TOKENS_MARK = "tokens.mark"
 
 
 class _Described(FastAPI):
@@ -70,7 +73,8 @@ def create_app(
     app.add_exception_handler(DataError, problems.on_unstorable_value)
     app.add_exception_handler(HTTPException, problems.on_http_error)
     oidc = OidcVerifier(settings.oidc) if settings.oidc else None
-    app.add_middleware(Admission, work=work, oidc=oidc)
+    remembered = Remembered(Mark(settings.data_dir / TOKENS_MARK))
+    app.add_middleware(Admission, work=work, oidc=oidc, remembered=remembered)
     app.add_middleware(
         Boundary,
         max_body_bytes=settings.max_body_bytes,

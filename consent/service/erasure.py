@@ -2,6 +2,7 @@
 
 What the log holds about them is sealed under their data key, so that destroying the key and the sealed bytes
 leaves commitments that nobody can open or guess. A customer who was erased is unknown, and unknown is denied.
+The tokens with which they acted for themselves end with it.
 """
 
 from collections.abc import Collection, Sequence
@@ -21,6 +22,7 @@ from consent.service.logbook import logbook
 from consent.service.merges import groups_of
 from consent.service.oversight import participation
 from consent.service.work import Unit, Workplace
+from consent.store.callers import SubjectTokenRow
 from consent.store.customers import ConfirmationRow, GuardianRow, MergeRow, RightsRequestRow, SignalRow
 from consent.store.schema import ChoiceRow, IdempotencyRow, LogEntry, StateRow, SubjectKeyRow
 from consent.wire import Erasure, Participation, SubjectRequest
@@ -44,8 +46,11 @@ def erase(unit: Unit, wanted: SubjectRequest) -> Erasure:
     session, brand = unit.session, wanted.brand
     pseudonyms = groups_of(session, brand, {wanted.subject}).get(wanted.subject, (wanted.subject,))
     _forget_rights_requests(session, brand, pseudonyms)
+    ended = _end_tokens(session, brand, pseudonyms)
     keys = list(session.scalars(select(SubjectKeyRow.key_id).where(*_of(SubjectKeyRow, brand, pseudonyms))))
     if not keys:
+        if ended:
+            request_scrub(session, {DATABASE})
         return Erasure(log_index=None, entries=0, choices=0, rounds=0, scrubbed=False)
     choices = list(session.scalars(select(ChoiceRow.log_index).where(*_of(ChoiceRow, brand, pseudonyms))))
     rounds = _rounds(unit, brand, pseudonyms)
@@ -115,6 +120,14 @@ def _forget_rights_requests(session: Session, brand: str, pseudonyms: Collection
     theirs = _of(RightsRequestRow, brand, pseudonyms)
     ended = case((RightsRequestRow.state.in_(UNDECIDED), RequestState.EXPIRED.value), else_=RightsRequestRow.state)
     _run(session, update(RightsRequestRow).where(*theirs).values(subject=None, state=ended))
+
+
+def _end_tokens(session: Session, brand: str, pseudonyms: Collection[str]) -> bool:
+    """End the customer's tokens, who may have some without being known; tell whether there were any."""
+    theirs = _of(SubjectTokenRow, brand, pseudonyms)
+    ended = session.scalar(select(func.count()).select_from(SubjectTokenRow).where(*theirs))
+    _run(session, delete(SubjectTokenRow).where(*theirs))
+    return bool(ended)
 
 
 def _forget_requests(session: Session, entries: Sequence[int]) -> None:

@@ -3,13 +3,16 @@
 Tokens are JWTs (RFC 7519) checked by PyJWT against the provider's key set, as RFC 8725 asks: algorithms of public
 keys alone, issuer and audience demanded, keys from one configured address and never from a token. Which claim
 makes somebody what, the settings say; who maps to no role, or to two, is nobody.
+
+A person is a principal in each role of each brand that the provider ever gave them, and the same person in all.
 """
 
 import hashlib
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import jwt
 from sqlalchemy import select
@@ -17,7 +20,7 @@ from sqlalchemy import select
 from consent.errors import UnauthenticatedError
 from consent.service.principals import token_hash
 from consent.service.work import Caller, Unit, Workplace
-from consent.settings import OidcRole, OidcSetting
+from consent.settings import OidcSetting
 from consent.store.schema import PrincipalRow
 from consent.wire import Role
 
@@ -28,15 +31,32 @@ KEYS_HOLD_SECONDS = 300
 REFRESH_SECONDS = 30
 """Between two looks for a key that is not known, or at a provider that does not answer."""
 TIMEOUT_SECONDS = 5
+PREFIX = "oidc-"
 ID_DIGITS = 40
 
 
-class Person(NamedTuple):
-    """A person as their provider knows them, under a name that does not tell who they are."""
+@dataclass(frozen=True)
+class Person:
+    """A person as their provider knows them; a JWT's `sub` is unique within its issuer (RFC 7519, 4.1.2)."""
 
-    name: str
+    issuer: str = field(repr=False)
+    subject: str = field(repr=False)
     role: Role
     brand: str | None
+
+    @property
+    def id(self) -> str:
+        """A hash that is theirs in whatever role."""
+        return _hash(self.issuer, self.subject)
+
+    @property
+    def name(self) -> str:
+        """Their name as a principal, which does not tell who they are."""
+        return self.name_at(self.brand)
+
+    def name_at(self, brand: str | None) -> str:
+        """Return their name where they are of a brand, or of none."""
+        return f"{PREFIX}{_hash(self.issuer, self.subject, brand or '')[:ID_DIGITS]}"
 
 
 class KeySet(jwt.PyJWKClient):
@@ -103,7 +123,7 @@ class OidcVerifier:
             raise UnauthenticatedError(
                 "The identity provider's token gives no role here, or several; have exactly one assigned."
             )
-        return Person(_name(claims, roles[0]), roles[0].role, roles[0].brand)
+        return Person(claims["iss"], claims["sub"], roles[0].role, roles[0].brand)
 
 
 def known_person(work: Workplace, person: Person) -> Caller:
@@ -114,16 +134,44 @@ def known_person(work: Workplace, person: Person) -> Caller:
         return found
     with work.writing() as unit:
         unit.lock()
+        _recognise(unit, person)
         return _caller(unit, person) or _welcome(unit, person)
+
+
+def is_from_provider(name: str) -> bool:
+    """Tell whether a principal of this name is a person whom the provider knows."""
+    return name.startswith(PREFIX)
 
 
 def _caller(unit: Unit, person: Person) -> Caller | None:
     number = unit.session.scalar(
-        select(PrincipalRow.id).where(PrincipalRow.role == person.role.value, PrincipalRow.name == person.name)
+        select(PrincipalRow.id).where(
+            PrincipalRow.role == person.role.value,
+            PrincipalRow.name == person.name,
+            PrincipalRow.person == person.id,
+        )
     )
-    if number is None:
-        return None
-    return Caller(id=number, role=person.role, name=person.name, public_key=None, brand=person.brand)
+    return None if number is None else _as_caller(person, number)
+
+
+def _as_caller(person: Person, number: int) -> Caller:
+    return Caller(
+        id=number,
+        role=person.role,
+        name=person.name,
+        public_key=None,
+        brand=person.brand,
+        person=person.id,
+    )
+
+
+def _recognise(unit: Unit, person: Person) -> None:
+    """Say of a person's principals from before persons were kept whose they are, whatever their roles."""
+    unknown = PrincipalRow.person.is_(None), PrincipalRow.name.startswith(PREFIX)
+    for row in unit.session.scalars(select(PrincipalRow).where(*unknown)):
+        if row.name == person.name_at(row.brand):
+            row.person = person.id
+    unit.session.flush()
 
 
 def _welcome(unit: Unit, person: Person) -> Caller:
@@ -135,14 +183,13 @@ def _welcome(unit: Unit, person: Person) -> Caller:
         token_hash=token_hash(unit.random_bytes(32).hex()),
         expires_at=None,
         public_key=None,
+        person=person.id,
         log_index=unit.log("principal_enrolled", content),
     )
     unit.session.add(row)
     unit.session.flush()
-    return Caller(id=row.id, role=person.role, name=person.name, public_key=None, brand=person.brand)
+    return _as_caller(person, row.id)
 
 
-def _name(claims: dict[str, Any], mapping: OidcRole) -> str:
-    """Name one person in one role of one brand; a JWT's `sub` is unique within its issuer (RFC 7519, 4.1.2)."""
-    who = "\n".join((claims["iss"], claims["sub"], mapping.brand or ""))
-    return f"oidc-{hashlib.sha256(who.encode()).hexdigest()[:ID_DIGITS]}"
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

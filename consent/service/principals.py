@@ -26,6 +26,7 @@ BY_TOKEN = select(
     PrincipalRow.name,
     PrincipalRow.public_key,
     PrincipalRow.brand,
+    PrincipalRow.person,
     PrincipalRow.expires_at,
 ).where(PrincipalRow.token_hash == bindparam("token_hash"))
 
@@ -71,7 +72,14 @@ def authenticate(database: Database, token: str, now: datetime) -> Caller:
         raise UnauthenticatedError("The token is not enrolled; ask the operator for a new one.")
     if row.expires_at is not None and row.expires_at <= now:
         raise UnauthenticatedError("The token has ended; ask the operator for a new one.")
-    return Caller(id=row.id, role=Role(row.role), name=row.name, public_key=row.public_key, brand=row.brand)
+    return Caller(
+        id=row.id,
+        role=Role(row.role),
+        name=row.name,
+        public_key=row.public_key,
+        brand=row.brand,
+        person=row.person,
+    )
 
 
 def brand_keys(session: Session, brands: tuple[str, ...]) -> dict[str, str]:

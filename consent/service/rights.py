@@ -2,6 +2,9 @@
 
 An approved erasure is done at once. An approved copy can be fetched by whoever asked for it, until it expires.
 Each request stands for itself: no other about the same customer, verified or not, is decided with it.
+
+Two people are two persons: who is known by an identity provider stays the same one in every role that it ever gave
+them, and with every API key.
 """
 
 from datetime import timedelta
@@ -11,10 +14,12 @@ from sqlalchemy import select
 from consent.errors import ConflictError, ForbiddenError, NotFoundError
 from consent.rights import AccessRequest, RequestKind, RequestState, RightsRequest, RightsRequestView, Verification
 from consent.service import erasure
+from consent.service.oidc import is_from_provider
 from consent.service.reading import log_about
 from consent.service.work import Caller, Unit
 from consent.store.customers import RightsRequestRow
-from consent.wire import Erasure, SubjectRequest
+from consent.store.schema import PrincipalRow
+from consent.wire import Erasure, Role, SubjectRequest
 
 VALID_FOR = timedelta(days=14)
 """How long a request waits for its decision, and an approved copy for being fetched; Article 12(3) GDPR gives the
@@ -24,7 +29,11 @@ MOST_LISTED = 200
 
 
 def ask(unit: Unit, caller: Caller, wanted: RightsRequest) -> RightsRequestView:
-    """Keep a request until somebody else decides it."""
+    """Keep a request until somebody else decides it.
+
+    Raises:
+        ForbiddenError: it is not known who is behind the caller.
+    """
     unit.lock()
     request_id = unit.random_bytes(ID_BYTES).hex()
     content = {
@@ -40,6 +49,7 @@ def ask(unit: Unit, caller: Caller, wanted: RightsRequest) -> RightsRequestView:
         state=RequestState.PENDING.value,
         verified_by=wanted.verified_by.value,
         requested_by=caller.id,
+        person=_person(caller),
         decided_by=None,
         requested_at=unit.now,
         decided_at=None,
@@ -55,11 +65,11 @@ def approve(unit: Unit, caller: Caller, request_id: str) -> RightsRequestView:
 
     Raises:
         NotFoundError: there is no such request at a brand that the caller may see.
-        ForbiddenError: the caller asked for it.
+        ForbiddenError: the caller asked for it, in whatever role, or it is not known who is behind the caller.
         ConflictError: it was decided, it expired, or the customer was erased meanwhile.
     """
-    row = _pending(unit, caller, request_id)
-    if row.requested_by == caller.id:
+    person, row = _person(caller), _pending(unit, caller, request_id)
+    if row.requested_by == caller.id or (person is not None and row.person == person):
         raise ForbiddenError("Somebody else than who asked decides a request.")
     wanted = SubjectRequest(brand=row.brand, subject=str(row.subject))
     done: Erasure | None = None
@@ -91,8 +101,8 @@ def listed(unit: Unit, caller: Caller) -> tuple[RightsRequestView, ...]:
     return tuple(_view(unit, row) for row in unit.session.scalars(query.limit(MOST_LISTED)))
 
 
-def require_approved(unit: Unit, caller: Caller, wanted: AccessRequest) -> None:
-    """Refuse a copy that nobody approved for this caller.
+def require_approved(unit: Unit, caller: Caller, wanted: AccessRequest) -> RightsRequestRow:
+    """Return the request that a copy rests on, and refuse one that nobody approved for this caller.
 
     Raises:
         ForbiddenError: there is no approved request of the caller's for this customer, or not any more.
@@ -104,6 +114,30 @@ def require_approved(unit: Unit, caller: Caller, wanted: AccessRequest) -> None:
     )
     if row is None or not fits or _state(unit, row) is not RequestState.APPROVED:
         raise ForbiddenError("A copy needs a request of yours that somebody else approved; name it by its id.")
+    return row
+
+
+def require_approved_by_officer(unit: Unit, caller: Caller, wanted: AccessRequest) -> None:
+    """Refuse a look at a customer's entries that no other officer approved.
+
+    Raises:
+        ForbiddenError: there is no such request, as for `require_approved`, or one that a brand approved.
+    """
+    row = require_approved(unit, caller, wanted)
+    decider = unit.session.get(PrincipalRow, row.decided_by)
+    if decider is None or decider.role != Role.OFFICER.value:
+        raise ForbiddenError("A customer's entries are opened once another officer approved; have one do so.")
+
+
+def _person(caller: Caller) -> str | None:
+    """Return whom an identity provider knows behind a caller; None for who was enrolled here.
+
+    Raises:
+        ForbiddenError: they were not seen since persons are kept, and could be the other of the two.
+    """
+    if caller.person is None and is_from_provider(caller.name):
+        raise ForbiddenError("It is not known who made this key; have them sign in once more, then try again.")
+    return caller.person
 
 
 def _pending(unit: Unit, caller: Caller, request_id: str) -> RightsRequestRow:

@@ -3,6 +3,10 @@
 A page looks at a bounded number of candidates, found through the indexes of the tables that the log speaks
 of, and opens those alone. A kind that no table lists is looked for entry by entry. The first page fixes the
 part of the log that is searched, by its size and by the times asked for, so that searching comes to an end.
+
+Entries about customers are opened one named customer at a time, so that every such look is an entry under the
+customer's own key: for an officer with a request that another officer approved, for a brand about its own. In all
+other searches they tell what happened and when, and not to whom.
 """
 
 import base64
@@ -13,9 +17,11 @@ from typing import Any, NamedTuple, Self
 from sqlalchemy import Select, select, tuple_, union
 
 from consent.errors import ForbiddenError, InvalidRequestError, NotFoundError
+from consent.rights import AccessRequest
 from consent.searching import LogHit, LogPage, LogQuery
+from consent.service import rights
 from consent.service.reading import key_of, log_about
-from consent.service.timeline import opened, recorded_at, stretch
+from consent.service.timeline import Sight, opened, recorded_at, stretch
 from consent.service.work import Caller, Unit
 from consent.store.customers import SignalRow
 from consent.store.schema import ChoiceRow, LogEntry, ReleaseRow, RoundRow, RoundSnapshotRow, SnapshotRow
@@ -65,17 +71,18 @@ def search(unit: Unit, caller: Caller, query: LogQuery) -> LogPage:
     """Return a page of entries, and log that it was looked at.
 
     Raises:
-        InvalidRequestError: a customer without a brand, a round without a run, or a foreign cursor.
+        InvalidRequestError: a customer without a brand, a request without a customer, a round without a run, or a
+            foreign cursor.
         NotFoundError: the caller is of a brand and asks about another one.
-        ForbiddenError: an auditor asks about a customer.
+        ForbiddenError: an auditor asks about a customer, or an officer does without an approved request.
     """
-    query = _permitted(caller, query)
+    query = _permitted(unit, caller, query)
     place = _place(unit, query)
     index = _log(unit, query, caller.role)
     found = list(unit.session.scalars(_candidates(query, place, caller.brand)))
     hits: list[LogHit] = []
     rest = found[-1] + 1 if len(found) == CANDIDATES else place.end
-    for hit in opened(unit, found, sealed=caller.role is not Role.AUDITOR):
+    for hit in opened(unit, found, customers=_sight(caller, query)):
         if len(hits) == query.limit:
             rest = hit.log_index
             break
@@ -93,18 +100,39 @@ def _place(unit: Unit, query: LogQuery) -> Place:
     return Place(part.start, part.stop)
 
 
-def _permitted(caller: Caller, query: LogQuery) -> LogQuery:
+def _permitted(unit: Unit, caller: Caller, query: LogQuery) -> LogQuery:
     if query.brand is not None and not caller.may_see(query.brand):
         raise NotFoundError("There is no such brand.")
     if caller.brand is not None:
         query = query.model_copy(update={"brand": caller.brand})
-    if query.subject is not None and caller.role is Role.AUDITOR:
-        raise ForbiddenError("No customer's entries are opened for an auditor; leave the customer out.")
-    if query.subject is not None and query.brand is None:
-        raise InvalidRequestError("A customer is one of a brand; name the brand as well.")
     if query.round is not None and query.run_id is None:
         raise InvalidRequestError("A round is one of a run; name the run as well.")
+    if query.subject is None:
+        if query.request_id is not None:
+            raise InvalidRequestError("A request is about one customer; name brand and customer as well.")
+        return query
+    if query.brand is None:
+        raise InvalidRequestError("A customer is one of a brand; name the brand as well.")
+    wanted = AccessRequest(brand=query.brand, subject=query.subject, request_id=query.request_id)
+    _require_reason(unit, caller, wanted)
     return query
+
+
+def _require_reason(unit: Unit, caller: Caller, wanted: AccessRequest) -> None:
+    """Refuse to open a customer's entries for who may not see them, or not alone."""
+    if caller.role is Role.AUDITOR:
+        raise ForbiddenError("No customer's entries are opened for an auditor; leave the customer out.")
+    if caller.role is Role.OFFICER:
+        rights.require_approved_by_officer(unit, caller, wanted)
+    elif wanted.request_id is not None:
+        raise InvalidRequestError("Only an officer's look at a customer rests on a request; leave it out.")
+
+
+def _sight(caller: Caller, query: LogQuery) -> Sight:
+    """Return what is shown of customers; one who is named may be seen, as `_permitted` found."""
+    if caller.role is Role.AUDITOR:
+        return Sight.NONE
+    return Sight.CLOSED if query.subject is None else Sight.OPEN
 
 
 def _log(unit: Unit, query: LogQuery, reader: Role) -> int:

@@ -1,82 +1,93 @@
-"""Tokens with which one customer acts for themselves, minted by their brand once it knows who they are.
+"""Tokens with which one customer acts for themselves, made by their brand once it knows who they are.
 
-A token is sealed, not stored: nothing has to be erased with the customer, and its holder can neither read their
-pseudonym in it nor write another one. It is AES-256-GCM (NIST SP 800-38D, random 96-bit nonces, so at most 2^32
-tokens per payload key) under a key that is derived from the service's payload key. It can not be revoked, and so
-ends within the hour.
+A token is 256 random bits of which only a hash is kept (see `consent.service.principals`). It ends within the
+hour, before that where its brand or its customer takes it back, and with the customer's erasure. An ended one is
+deleted: nothing of it is left that names the customer.
 """
 
 import base64
-import json
 from datetime import datetime, timedelta
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import bindparam, delete, select
 
-from consent.contract import ContractModel, Name, Pseudonym
-from consent.credentials import SubjectToken, SubjectTokenRequest
+from consent.credentials import SubjectToken, SubjectTokenRequest, SubjectTokenRevocation
 from consent.errors import UnauthenticatedError
-from consent.log.payloads import NONCE_BYTES, Vault
+from consent.service.principals import TOKEN_BYTES, token_hash
 from consent.service.reading import log_about
 from consent.service.work import Caller, Unit
+from consent.store import Database
+from consent.store.callers import SubjectTokenRow
 from consent.wire import Role, SubjectRequest
 
 PREFIX = "cs_"
-LABEL = b"confide/v1/subject-token"
-
-
-class _Content(ContractModel):
-    brand: Name
-    subject: Pseudonym
-    minted_by: int
-    expires_at: int
+ID_BYTES = 16
+BY_TOKEN = select(
+    SubjectTokenRow.brand, SubjectTokenRow.subject, SubjectTokenRow.minted_by, SubjectTokenRow.expires_at
+).where(SubjectTokenRow.token_hash == bindparam("token_hash"))
 
 
 def mint(unit: Unit, caller: Caller, wanted: SubjectTokenRequest) -> SubjectToken:
-    """Return a token for a customer, known or not; that it was minted is logged under the customer's own key."""
-    expires_at = (unit.now + timedelta(minutes=wanted.minutes)).replace(microsecond=0)
-    content = _Content(
-        brand=wanted.brand, subject=wanted.subject, minted_by=caller.id, expires_at=int(expires_at.timestamp())
+    """Return a token for a customer, known or not; that it was made is logged under the customer's own key."""
+    unit.lock()
+    _forget_expired(unit, wanted.brand)
+    token = PREFIX + base64.urlsafe_b64encode(unit.random_bytes(TOKEN_BYTES)).rstrip(b"=").decode()
+    token_id = unit.random_bytes(ID_BYTES).hex()
+    expires_at = unit.now + timedelta(minutes=wanted.minutes)
+    about = {
+        "token_id": token_id,
+        "verified_by": wanted.verified_by,
+        "by": caller.role.value,
+        "expires_at": expires_at.isoformat(),
+    }
+    customer = SubjectRequest(brand=wanted.brand, subject=wanted.subject)
+    row = SubjectTokenRow(
+        token_hash=token_hash(token),
+        token_id=token_id,
+        brand=wanted.brand,
+        subject=wanted.subject,
+        minted_by=caller.id,
+        expires_at=expires_at,
+        log_index=log_about(unit, "subject_token_minted", about, customer),
     )
-    nonce = unit.random_bytes(NONCE_BYTES)
-    key = unit.keys.vault.derived(LABEL)[0]
-    sealed = nonce + AESGCM(key).encrypt(nonce, content.canonical_bytes(), LABEL)
-    about = {"verified_by": wanted.verified_by, "by": caller.role.value, "expires_at": expires_at.isoformat()}
-    log_about(unit, "subject_token_minted", about, SubjectRequest(brand=wanted.brand, subject=wanted.subject))
-    return SubjectToken(token=PREFIX + base64.urlsafe_b64encode(sealed).decode(), expires_at=expires_at)
+    unit.session.add(row)
+    unit.session.flush()
+    return SubjectToken(token=token, token_id=token_id, expires_at=expires_at)
 
 
-def authenticate_subject(vault: Vault, token: str, now: datetime) -> Caller:
-    """Return the customer that a token was minted for.
+def revoke(unit: Unit, caller: Caller, wanted: SubjectTokenRevocation) -> None:
+    """End one token of a customer, or all that they have, now; ending again changes nothing."""
+    unit.lock()
+    _forget_expired(unit, wanted.brand)
+    theirs = [SubjectTokenRow.brand == wanted.brand, SubjectTokenRow.subject == wanted.subject]
+    if wanted.token_id is not None:
+        theirs.append(SubjectTokenRow.token_id == wanted.token_id)
+    ended = sorted(unit.session.scalars(select(SubjectTokenRow.token_id).where(*theirs)))
+    if ended:
+        unit.session.execute(delete(SubjectTokenRow).where(*theirs))
+        about = {"token_ids": ended, "by": caller.role.value}
+        log_about(unit, "subject_tokens_revoked", about, wanted)
+
+
+def authenticate_subject(database: Database, token: str, now: datetime) -> Caller:
+    """Return the customer that a token was made for.
 
     Raises:
-        UnauthenticatedError: this service did not mint it, or it has ended.
+        UnauthenticatedError: nobody, or not any more.
     """
-    content = _opened(vault, token)
-    if content is None or content.expires_at <= now.timestamp():
-        raise UnauthenticatedError("The customer's token does not hold, or not any more; have a new one minted.")
+    with database.engine.connect() as connection:
+        row = connection.execute(BY_TOKEN, {"token_hash": token_hash(token)}).one_or_none()
+    if row is None or row.expires_at <= now:
+        raise UnauthenticatedError("The customer's token does not hold, or not any more; have a new one made.")
     return Caller(
-        id=content.minted_by,
+        id=row.minted_by,
         role=Role.SUBJECT,
-        name=content.brand,
+        name=row.brand,
         public_key=None,
-        brand=content.brand,
-        subject=content.subject,
+        brand=row.brand,
+        subject=row.subject,
     )
 
 
-def _opened(vault: Vault, token: str) -> _Content | None:
-    text = token.removeprefix(PREFIX)
-    try:
-        sealed = base64.urlsafe_b64decode(text)
-    except ValueError:
-        return None
-    if base64.urlsafe_b64encode(sealed).decode() != text:
-        return None
-    for key in vault.derived(LABEL):
-        try:
-            plain = AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], LABEL)
-        except (InvalidTag, ValueError):
-            continue
-        return _Content.model_validate(json.loads(plain))
-    return None
+def _forget_expired(unit: Unit, brand: str) -> None:
+    ended = SubjectTokenRow.brand == brand, SubjectTokenRow.expires_at <= unit.now
+    unit.session.execute(delete(SubjectTokenRow).where(*ended))

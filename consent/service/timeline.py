@@ -7,6 +7,7 @@ right now and then. What is found holds as long as no entry is more than `DISORD
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from enum import Enum, auto
 
 from sqlalchemy import select
 
@@ -17,17 +18,33 @@ from consent.service.work import Unit
 from consent.store.schema import LogEntry
 
 DISORDER = timedelta(minutes=1)
+TOLD = ("kind", "recorded_at", "brand", "run_id", "round")
+"""What a closed entry tells."""
 
 
-def opened(unit: Unit, indices: Sequence[int], *, sealed: bool = True) -> list[LogHit]:
-    """Open entries, in the order of the log, with those about customers if `sealed`; erased ones are left out."""
+class Sight(Enum):
+    """What a reader sees of entries about customers."""
+
+    OPEN = auto()
+    CLOSED = auto()
+    NONE = auto()
+
+
+def opened(unit: Unit, indices: Sequence[int], *, customers: Sight = Sight.OPEN) -> list[LogHit]:
+    """Open entries, in the order of the log; those about customers as `customers` says, and no erased ones."""
     openings = [entry.opening for entry in stored(unit.session, indices)]
-    clear = [opening for opening in openings if isinstance(opening, Opening)]
-    if sealed:
-        about_customers = [opening for opening in openings if isinstance(opening, SealedOpening)]
-        clear += unit.keys.vault.open_all(unit.session, about_customers)
-    clear.sort(key=lambda opening: opening.index)
-    return [LogHit(log_index=opening.index, payload=json.loads(opening.payload)) for opening in clear]
+    hits = [_hit(opening) for opening in openings if isinstance(opening, Opening)]
+    if customers is not Sight.NONE:
+        sealed = [opening for opening in openings if isinstance(opening, SealedOpening)]
+        closed = customers is Sight.CLOSED
+        hits += [_hit(opening, closed=closed) for opening in unit.keys.vault.open_all(unit.session, sealed)]
+    return sorted(hits, key=lambda hit: hit.log_index)
+
+
+def _hit(opening: Opening, *, closed: bool = False) -> LogHit:
+    payload = json.loads(opening.payload)
+    told = {name: payload[name] for name in TOLD if name in payload} if closed else payload
+    return LogHit(log_index=opening.index, payload=told, closed=closed)
 
 
 def recorded_at(hit: LogHit) -> datetime:

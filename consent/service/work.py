@@ -39,6 +39,8 @@ class Caller:
         brand: the one brand that may be seen; None for who serves all of them.
         subject: the one customer who asks, where one does.
         scopes: what an API key is narrowed to; None where there is no key, or nothing to narrow.
+        person: whom an identity provider knows behind the principal, by a hash that is the same in all of their
+            roles; None for who was enrolled here.
     """
 
     id: int
@@ -48,6 +50,7 @@ class Caller:
     brand: str | None = None
     subject: str | None = None
     scopes: frozenset[str] | None = None
+    person: str | None = None
 
     def __post_init__(self) -> None:
         if self.role is Role.BRAND and self.brand is None:

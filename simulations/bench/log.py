@@ -35,7 +35,7 @@ REPETITIONS = 5
 BATCH = 256
 ORIGIN = "bench.example/log"
 ASKED = 20
-OFFICER = Caller(id=1, role=Role.OFFICER, name="officer", public_key=None)
+AGENT = Caller(id=1, role=Role.BRAND, name=BRAND, public_key=None)
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _history(database: Database, vault: Vault, sizes: Sizes) -> Record:
         query = LogQuery(brand=BRAND, subject=pseudonym(number))
         began = time.perf_counter()
         with database.writing() as session:
-            page = search(_unit(session, vault), OFFICER, query)
+            page = search(_unit(session, vault), AGENT, query)
         times.append(1000 * (time.perf_counter() - began))
         if len(page.entries) < PER_SUBJECT:
             raise RuntimeError("A history is not whole.")

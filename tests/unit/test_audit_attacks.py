@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from log_looks import look
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
@@ -67,8 +68,9 @@ def test_row_12_no_identifier_outside_the_body_that_must_hold_it(
     consent_world.record("acme", Act.GRANT, ANN)
     brand, officer, said = consent_world.brand("acme"), consent_world.officer, []
     brand.decide([DecisionQuery(brand="acme", subject=ANN, purpose=PURPOSE)])
+    officer.search_log(LogQuery(**look(consent_world, ANN)))
     for subject in (ANN, EVE):
-        officer.search_log(LogQuery(brand="acme", subject=subject))
+        brand.search_log(LogQuery(brand="acme", subject=subject))
         officer.participation("acme", subject)
     for path, body in (
         ("/v1/choices", {"idempotency_key": IDENTITY, "choices": [{"subject": IDENTITY}]}),
@@ -126,7 +128,7 @@ def test_row_22_a_choice_and_its_entry_are_there_together_or_not_at_all(
             consent_world.record("acme", Act.GRANT, ANN)
     with consent_world.app.state.workplace.reading() as unit:
         assert read_head(unit.session).size == before
-    assert consent_world.officer.search_log(LogQuery(brand="acme", subject=ANN)).entries == ()
+    assert consent_world.brand("acme").search_log(LogQuery(brand="acme", subject=ANN)).entries == ()
 
 
 def test_row_23_a_database_that_can_not_be_written_grants_nothing(consent_world: Any) -> None:
@@ -235,8 +237,9 @@ def test_row_27_whoever_looks_at_a_customer_leaves_a_trace_under_that_customers_
     officer = consent_world.officer
     officer.participation("acme", ANN)
     consent_world.brand("acme").participation("acme", ANN)
-    officer.search_log(LogQuery(brand="acme", subject=ANN))
-    history = officer.search_log(LogQuery(brand="acme", subject=ANN)).entries
+    wanted = LogQuery(**look(consent_world, ANN))
+    officer.search_log(wanted)
+    history = officer.search_log(wanted).entries
     looks = [(hit.payload["kind"], hit.payload["reader"]) for hit in history if "reader" in hit.payload]
     assert looks == [
         ("participation_read", "officer"),

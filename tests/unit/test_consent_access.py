@@ -36,6 +36,7 @@ ALLOWED = {
     "/v1/api-keys": PRINCIPALS,
     "/v1/api-keys/revocation": PRINCIPALS,
     "/v1/subject-tokens": {Role.BRAND, Role.BRAND_ADMIN},
+    "/v1/subject-tokens/revocation": {Role.BRAND, Role.BRAND_ADMIN, Role.SUBJECT},
     "/v1/principals": {Role.OPERATOR},
     "/v1/purposes": {Role.OPERATOR},
     "GET /v1/purposes": PRINCIPALS,

@@ -1,6 +1,5 @@
-"""API keys, customers' tokens and the ends of tokens: each does what it was made for, until it ends."""
+"""API keys and the ends of tokens: each does what it was made for, until it ends."""
 
-import base64
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +16,11 @@ from consent.searching import LogQuery
 from consent.service import api_keys
 from consent.service.access import UNDELEGABLE, scope_of
 from consent.service.routes import ROUTERS
-from consent.service.subject_tokens import authenticate_subject
 from consent.store.callers import ApiKeyRow
 from consent.wire import Role
 
 PURPOSE = "conversion"
-ANN, BOB = (hashlib.sha256(name).hexdigest() for name in (b"ann", b"bob"))
+ANN = hashlib.sha256(b"ann").hexdigest()
 DAY = 86_400
 
 
@@ -114,19 +112,6 @@ def test_row_17_nobody_makes_a_key_that_does_more_than_they_may(world: Any, role
             make(maker, sorted(held)[0], scope)
     for scope in held:
         assert scope.partition(":")[2].partition("/")[0] not in UNDELEGABLE
-
-
-def test_row_17_a_customer_makes_neither_keys_nor_tokens(world: Any) -> None:
-    ann = world.customer("acme", ANN)
-    for act in (
-        lambda: make(ann, "get:keys"),
-        ann.api_keys,
-        lambda: ann.mint_subject_token(SubjectTokenRequest(brand="acme", subject=ANN, verified_by="letter")),
-        lambda: ann.enrol(Role.OFFICER, "ann"),
-        lambda: ask(ann),
-    ):
-        with pytest.raises(errors.ForbiddenError):
-            act()
 
 
 def test_row_17_a_key_ends_with_the_token_of_its_maker(world: Any) -> None:
@@ -243,51 +228,3 @@ def test_who_is_enrolled_with_a_brand(world: Any) -> None:
     world.operator.enrol(Role.BRAND_ADMIN, "kim", brand="acme")
     with pytest.raises(errors.ConflictError):
         world.operator.enrol(Role.BRAND_ADMIN, "kim", brand="bravo")
-
-
-def test_a_customers_token_speaks_for_one_customer_until_it_ends(world: Any) -> None:
-    minted = world.brand_admin("acme").mint_subject_token(
-        SubjectTokenRequest(brand="acme", subject=ANN, verified_by="account_login", minutes=15)
-    )
-    vault = world.app.state.workplace.keys.vault
-    caller = authenticate_subject(vault, minted.token, world.clock.now)
-    assert (caller.role, caller.brand, caller.subject) == (Role.SUBJECT, "acme", ANN)
-    assert ANN.encode() not in base64.urlsafe_b64decode(minted.token.removeprefix("cs_"))
-    world.clock.advance(15 * 60)
-    with pytest.raises(errors.UnauthenticatedError):
-        authenticate_subject(vault, minted.token, world.clock.now)
-
-
-def test_row_16_no_bit_of_a_customers_token_can_be_changed(world: Any) -> None:
-    minted = world.brand("acme").mint_subject_token(
-        SubjectTokenRequest(brand="acme", subject=ANN, verified_by="account_login")
-    )
-    vault = world.app.state.workplace.keys.vault
-    raw = base64.urlsafe_b64decode(minted.token.removeprefix("cs_"))
-    forged = [raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :] for place in range(len(raw))]
-    forged += [b"", raw[:11], raw[:12], raw[:-1], raw + b"\0"]
-    texts = ["cs_" + base64.urlsafe_b64encode(one).decode() for one in forged]
-    for text in [*texts, "cs_", "cs_!", "cs_é", minted.token + "=", minted.token + "A"]:
-        with pytest.raises(errors.UnauthenticatedError):
-            authenticate_subject(vault, text, world.clock.now)
-
-
-def test_who_a_token_was_made_for_is_logged_under_the_customers_key_alone(world: Any) -> None:
-    world.customer("acme", ANN)
-    world.customer("acme", BOB)
-    found = world.officer.search_log(LogQuery(brand="acme", subject=ANN, kind="subject_token_minted")).entries
-    assert [hit.payload["verified_by"] for hit in found] == ["account_login"]
-    world.erase("acme", ANN)
-    left = world.officer.search_log(LogQuery(kind="subject_token_minted")).entries
-    assert len(left) == 1
-    assert "subject" not in left[0].payload
-
-
-def test_a_brand_makes_no_token_for_another_brands_customer(world: Any) -> None:
-    for client in (world.brand("spy"), world.brand_admin("spy")):
-        answers = []
-        for brand in ("acme", "nobody"):
-            with pytest.raises(errors.NotFoundError) as refused:
-                client.mint_subject_token(SubjectTokenRequest(brand=brand, subject=ANN, verified_by="letter"))
-            answers.append(str(refused.value))
-        assert answers[0] == answers[1]

@@ -111,6 +111,7 @@ NAMING_A_BRAND: dict[str, Make] = {
     "POST /v1/receipts": customer(purpose=PURPOSE),
     "POST /v1/requests": customer(kind="access", verified_by="document"),
     "POST /v1/subject-tokens": customer(verified_by="letter"),
+    "POST /v1/subject-tokens/revocation": customer(),
     "POST /v1/snapshots/proof": customer(purpose=PURPOSE),
     "POST /v1/signals/gpc": customer(header_values=["1"]),
     "POST /v1/signals/confirmation": customer(),

@@ -18,16 +18,23 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from pydantic import ValidationError
+from rights_desk import request
+from sqlalchemy import update
 
 from consent import errors
 from consent.client import ConsentClient
+from consent.contract import Act
+from consent.credentials import ApiKeyRequest
+from consent.rights import AccessRequest, RequestKind, RequestState
 from consent.searching import LogQuery
 from consent.service.oidc import REFRESH_SECONDS, KeySet, OidcVerifier
 from consent.settings import OidcRole, OidcSetting
+from consent.store.schema import PrincipalRow
 from consent.wire import Role
 
 ISSUER = "https://people.example"
 AUDIENCE = "confide"
+ANN = hashlib.sha256(b"ann").hexdigest()
 ROLES = (
     OidcRole(value="privacy", role=Role.OFFICER),
     OidcRole(value="audit", role=Role.AUDITOR),
@@ -132,6 +139,9 @@ def test_a_claim_maps_to_one_role_of_one_brand(provider: Provider, verifier: Oid
     assert verifier.verify(provider.token(groups="audit")).role is Role.AUDITOR
     same, other = verifier.verify(provider.token()), verifier.verify(provider.token(sub="bob"))
     assert same.name == verifier.verify(provider.token()).name != other.name
+    assert admin.name != same.name
+    assert admin.id == same.id != other.id
+    assert "ann" not in repr(same) + same.id
 
 
 def unsigned() -> str:
@@ -316,3 +326,63 @@ def test_nobody_is_asked_and_no_such_token_taken_unless_a_provider_is_configured
     monkeypatch.setattr("jwt.PyJWKClient.fetch_data", fail)
     with pytest.raises(errors.UnauthenticatedError):
         ConsentClient(consent_world.http, token()).coverage("acme")
+
+
+@pytest.fixture
+def office(consent_worlds: Any, database_url: str, provider: Provider) -> Any:
+    """A service that knows people by their provider, and one customer."""
+    world = consent_worlds(database_url=database_url, oidc=provider.setting)
+    world.declare("conversion")
+    world.record("acme", Act.GRANT, ANN)
+    return world
+
+
+def desk(maker: ConsentClient) -> str:
+    """Have somebody make a key with which requests are asked for and decided."""
+    scopes = ("post:requests", "post:requests/approve")
+    return maker.create_api_key(ApiKeyRequest(label="desk", scopes=scopes, days=1)).key
+
+
+@pytest.mark.parametrize(("before", "after"), [("acme-admins", "privacy"), ("privacy", "acme-admins")])
+def test_row_27_who_gets_another_role_from_the_provider_is_still_one_person(
+    office: Any, provider: Provider, before: str, after: str
+) -> None:
+    wanted = request(ANN, RequestKind.ACCESS)
+    asker = ConsentClient(office.http, provider.token(groups=[before]))
+    by_key = ConsentClient(office.http, desk(asker))
+    asked = [asker.ask_right(wanted), by_key.ask_right(wanted)]
+    same = ConsentClient(office.http, provider.token(groups=[after]))
+    for decider in (same, ConsentClient(office.http, desk(same))):
+        for one in asked:
+            with pytest.raises(errors.ForbiddenError, match="Somebody else"):
+                decider.approve_request(one.request_id)
+    other = ConsentClient(office.http, provider.token(sub="bob", groups=[after]))
+    assert other.approve_request(asked[0].request_id).state is RequestState.APPROVED
+    named = AccessRequest(brand="acme", subject=ANN, request_id=asked[0].request_id)
+    with pytest.raises(errors.ForbiddenError):
+        same.access(named)
+    assert asker.access(named).subject == ANN
+
+
+def test_row_27_people_from_before_persons_were_kept_are_recognised_in_every_role_they_had(
+    office: Any, provider: Provider
+) -> None:
+    wanted = request(ANN, RequestKind.ACCESS)
+    admin = ConsentClient(office.http, provider.token(groups=["acme-admins"]))
+    key = ConsentClient(office.http, desk(admin))
+    by_officer = office.officer.ask_right(wanted)
+    with office.app.state.workplace.database.writing() as session:
+        session.execute(update(PrincipalRow).values(person=None))
+    office.clock.advance()
+    for act in (lambda: key.ask_right(wanted), lambda: key.approve_request(by_officer.request_id)):
+        with pytest.raises(errors.ForbiddenError, match="sign in once more"):
+            act()
+    officer = ConsentClient(office.http, provider.token())
+    assert officer.coverage("acme")
+    office.clock.advance()
+    asked = key.ask_right(wanted)
+    with pytest.raises(errors.ForbiddenError, match="Somebody else"):
+        officer.approve_request(asked.request_id)
+    assert key.approve_request(by_officer.request_id).state is RequestState.APPROVED
+    enrolled = officer.search_log(LogQuery(kind="principal_enrolled")).entries
+    assert [hit.payload.get("by") for hit in enrolled].count("identity_provider") == 2

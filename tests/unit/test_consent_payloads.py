@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from alembic import command
-from sqlalchemy import Connection, select, text
+from older_database import insert, upgrade_to
+from sqlalchemy import select, text
 
 from consent.contract import Act
 from consent.errors import LogError, LogInconsistentError, SetupError
@@ -17,7 +17,6 @@ from consent.log.payloads import Subject, Vault
 from consent.log.store import append, create_head, entries
 from consent.log.verify import verify_folder
 from consent.store import Database
-from consent.store.database import _alembic_config
 from consent.store.schema import IdempotencyRow, LogEntry, ScrubRow, SubjectKeyRow
 
 ANN, BOB = Subject("acme", "a" * 64), Subject("acme", "b" * 64)
@@ -124,34 +123,25 @@ def test_the_published_openings_of_a_customer_are_sealed(consent_world: Any) -> 
 def older(database_url: str) -> Iterator[Database]:
     """A database of the first schema, with three choices in clear and the answer that they were given."""
     database = Database.connect(database_url)
-    config = _alembic_config()
     moment = datetime(2026, 11, 2, tzinfo=UTC)
     with database.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        upgrade_to(connection, "0001")
         for index, one in enumerate((ANN, BOB, ANN)):
-            row = {"log_index": index, "entry": commit(SALT, PAYLOAD), "salt": SALT, "payload": PAYLOAD}
-            _insert(connection, "log_entries", row)
+            entry = commit(SALT, PAYLOAD)
+            insert(connection, "log_entries", log_index=index, entry=entry, salt=SALT, payload=PAYLOAD)
             who = {"log_index": index, "brand": one.brand, "subject": one.pseudonym, "recorded_at": moment}
             what = {"kind": "channel", "scope": "sms", "act": "grant", "method": "form"}
-            _insert(connection, "choices", who | what)
-        head = {"id": 1, "size": 3, "frontier": bytes(64)}
-        _insert(connection, "log_head", head)
+            insert(connection, "choices", **who, **what)
+        insert(connection, "log_head", id=1, size=3, frontier=bytes(64))
         enrolled = {"id": 1, "role": "brand", "name": "acme", "token_hash": "0" * 64, "log_index": 0}
-        _insert(connection, "principals", enrolled)
+        insert(connection, "principals", **enrolled)
         answer = {"principal_id": 1, "key": "k", "request": "1" * 64, "response": b'{"log_indices":[1,2]}'}
-        _insert(connection, "idempotency_keys", answer)
+        insert(connection, "idempotency_keys", **answer)
     yield database
     database.close()
 
 
 SALT, PAYLOAD = b"s" * 16, b'{"kind":"choice_recorded"}'
-
-
-def _insert(connection: Connection, name: str, row: dict[str, Any]) -> None:
-    columns = ", ".join(row)
-    values = ", ".join(f":{column}" for column in row)
-    connection.execute(text(f"INSERT INTO {name} ({columns}) VALUES ({values})"), row)  # noqa: S608
 
 
 def test_an_upgrade_seals_what_was_in_clear(older: Database) -> None:

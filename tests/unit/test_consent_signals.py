@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from log_looks import look
 from signal_world import (
     BRAND,
     OTHER,
@@ -136,13 +137,20 @@ def test_an_officer_finds_a_brands_signals_with_their_conflicts(consent_world: A
     for subject in (ANN, BEN):
         gpc(consent_world, "1", subject=subject)
     consent_world.brand(BRAND).import_tcf(BRAND, BEN, tc_text(purposes_consent=frozenset()))
-    page = consent_world.officer.search_log(LogQuery(brand=BRAND, kind="signal_honoured"))
-    assert [(hit.payload["subject"], len(hit.payload["conflicts"])) for hit in page.entries] == [
-        (ANN, 1),
-        (BEN, 0),
+    officer = consent_world.officer
+    signals, strings = (
+        officer.search_log(LogQuery(brand=BRAND, kind=kind)).entries
+        for kind in ("signal_honoured", "consent_string_imported")
+    )
+    assert ([hit.closed for hit in signals], [hit.closed for hit in strings]) == ([True, True], [True])
+    opened = [
+        officer.search_log(LogQuery(**look(consent_world, subject, BRAND), kind="signal_honoured")).entries
+        for subject in (ANN, BEN)
     ]
-    page = consent_world.officer.search_log(LogQuery(brand=BRAND, kind="consent_string_imported"))
-    assert [hit.payload["subject"] for hit in page.entries] == [BEN]
+    assert [(hit.log_index, len(hit.payload["conflicts"])) for (hit,) in opened] == [
+        (signals[0].log_index, 1),
+        (signals[1].log_index, 0),
+    ]
 
 
 def test_a_grant_that_had_ended_is_no_conflict(consent_world: Any) -> None:

@@ -20,6 +20,12 @@ def upgrade() -> None:
         "UPDATE rights_requests SET state = 'expired' WHERE state IN ('pending', 'approved') "
         "AND requested_by IN (SELECT id FROM principals WHERE name LIKE 'oidc-%')"
     )
+    _subject_tokens()
+    if op.get_bind().dialect.name == "postgresql":
+        protect(op.get_bind(), "subject_tokens")
+
+
+def _subject_tokens() -> None:
     op.create_table(
         "subject_tokens",
         sa.Column("token_hash", sa.String(length=64), nullable=False),
@@ -40,5 +46,3 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_subject_tokens_brand_subject"), "subject_tokens", ["brand", "subject"])
     op.create_index(op.f("ix_subject_tokens_brand_expires_at"), "subject_tokens", ["brand", "expires_at"])
-    if op.get_bind().dialect.name == "postgresql":
-        protect(op.get_bind(), "subject_tokens")
