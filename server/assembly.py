@@ -7,10 +7,9 @@ from flwr.app import Context
 from consent.client import ConsentClient, Patience
 from consent.clock import utc_now
 from consent.contract import RoundManifest, RoundRelease, SigningKey, TaskSpec
-from privacy.aggregation import OpenSum
 from privacy.solvers import SolverState
-from server.coordinator import Coordinator
-from server.rounds import RoundProtocol
+from server.coordinator import Coordinator, protocol_for
+from server.driving import Limits
 from server.runs import RunFolder
 from server.settings import CoordinatorSettings
 
@@ -37,21 +36,24 @@ def coordinator_from_settings(_context: Context) -> Coordinator:
     http = httpx.Client(base_url=settings.consent_url, timeout=CONSENT_TIMEOUT_SECONDS)
     token = settings.consent_token_file.read_text().strip()
     consent = ConsentClient(http, token, patience=Patience(settings.consent_patience))
-    protocol = RoundProtocol(
-        task=TaskSpec.model_validate_json(settings.task_file.read_text()),
-        run_id=settings.run_id,
-        brands=settings.brands,
-        key=SigningKey.from_private_bytes(settings.key_file.read_bytes()),
-        permissions=consent,
-        aggregator=OpenSum(),
-        round_seconds=settings.round_seconds,
-        clock=utc_now,
-    )
     return Coordinator(
-        protocol=protocol,
+        protocol=protocol_for(
+            TaskSpec.model_validate_json(settings.task_file.read_text()),
+            run_id=settings.run_id,
+            brands=settings.brands,
+            key=SigningKey.from_private_bytes(settings.key_file.read_bytes()),
+            permissions=consent,
+            round_seconds=settings.round_seconds,
+            clock=utc_now,
+        ),
         folder=RunFolder(settings.data_dir / settings.run_id),
         history=consent.run,
         observer=LoggingObserver(),
-        max_attempts=settings.max_attempts,
-        timeout=settings.reply_timeout,
+        limits=Limits(
+            attempts=settings.max_attempts,
+            setup_seconds=settings.setup_timeout,
+            collect_seconds=settings.reply_timeout,
+            unmask_seconds=settings.unmask_timeout,
+        ),
+        run_seconds=settings.run_seconds,
     )

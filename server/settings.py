@@ -34,6 +34,12 @@ class CoordinatorSettings(ServiceSettings):
     round_seconds: Annotated[float, Field(gt=0)] = 3600.0
     """How long a manifest holds."""
     reply_timeout: Annotated[float, Field(gt=0)] = 600.0
-    """Seconds to wait for replies to one attempt."""
+    """Seconds to wait for replies to one attempt, and for brands to connect."""
+    setup_timeout: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds to wait for replies to one message of a run's setup, in trust mode `distributed`."""
+    unmask_timeout: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds to wait for the shares that open a sum, in trust mode `distributed`."""
+    run_seconds: Annotated[float, Field(gt=0, le=366 * 86_400)] = 7 * 86_400.0
+    """How long brands answer for a run in trust mode `distributed`, from its setup on."""
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
-    """How often a round is opened anew before the run stops."""
+    """How often a round is opened anew, and a closing sent again, before the run stops."""
