@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from agent_bench import word
+from numpy.typing import NDArray
 from secure_bench import TOWN, SecureBench, secure_task
-from small_federation import DELTA, EPSILON, PURPOSE
+from small_federation import DELTA, EPSILON, PURPOSE, ZeroNoise
 
+from client.errors import StaleRoundError
 from client.features.encoding import cells
 from client.port import ModelDelivery
 from client.training import Contribution, Trainer
@@ -26,7 +28,7 @@ def bench(tmp_path: Path) -> Iterator[SecureBench]:
     bench.close()
 
 
-def exact(bench: SecureBench, brand: str) -> np.ndarray:
+def exact(bench: SecureBench, brand: str) -> NDArray[np.int64]:
     """Return a brand's sum of the run's next round, in grid steps."""
     table, task = bench.agents[brand].table, bench.task
     assert table.labels is not None
@@ -197,3 +199,45 @@ def test_two_runs_at_once_do_not_meet(bench: SecureBench) -> None:
     bench.play()
     other.play()
     assert bench.first.agent.ledger.lines(PURPOSE) == 3
+
+
+def test_a_round_that_expired_unused_is_given_back(bench: SecureBench) -> None:
+    bench.set_up()
+    one = bench.first
+    request = bench.request()
+    one.noise = _Failing()
+    bench.restart("ant")
+    with pytest.raises(OSError, match="no entropy"):
+        one.agent.release(request)
+    assert [row[4] for row in one.ledger_rows()] == ["reserved"]
+    one.noise = ZeroNoise()
+    bench.restart("ant")
+    bench.wait(timedelta(hours=2))
+    bench.anew()
+    one.unspent.shut = True
+    with pytest.raises(StaleRoundError):
+        one.agent.release(request)
+    assert one.unspent.statements == []
+    one.unspent.shut = False
+    for _ in range(2):
+        with pytest.raises(StaleRoundError):
+            one.agent.release(request)
+    (signed,) = one.unspent.statements
+    statement = signed.verify(one.key.public_key)
+    assert (statement.brand, statement.run_id, statement.round) == ("ant", bench.run_id, 0)
+    assert (statement.purpose, statement.stated_at) == (PURPOSE, one.now)
+    assert one.agent.ledger.epsilon(PURPOSE, DELTA) == 0.0
+    bench.play()
+    assert one.agent.ledger.lines(PURPOSE) == 1
+
+
+class _Failing:
+    """A source that gives out."""
+
+    guaranteed = True
+
+    def normal(self, size: int) -> NDArray[np.float64]:
+        raise OSError(f"no entropy for {size}")
+
+    def random_bytes(self, size: int) -> bytes:
+        raise OSError(f"no entropy for {size}")
