@@ -61,7 +61,7 @@ def _agent_from(settings: AgentSettings) -> BrandAgent:
     http = httpx.Client(base_url=settings.consent_url, timeout=CONSENT_TIMEOUT_SECONDS)
     token = settings.consent_token_file.read_text().strip()
     limits = {
-        purpose: PurposePolicy(limit.epsilon, limit.delta, limit.minimum_cohort)
+        purpose: PurposePolicy(limit.epsilon, limit.delta, limit.minimum_cohort, limit.fewest_brands)
         for purpose, limit in settings.purposes.items()
     }
     parts = assemble_agent(

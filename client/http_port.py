@@ -3,11 +3,32 @@
 from typing import Self
 
 import httpx
-import numpy as np
 
 from client.errors import RefusalError
-from client.port import Hello, ModelDelivery, RoundReply, RoundRequest
-from client.wire import HelloAnswer, ModelBody, RefusalAnswer, RoundAnswer, RoundBody, encode
+from client.port import (
+    Hello,
+    KeepRequest,
+    ModelDelivery,
+    OpenRequest,
+    RoundReply,
+    RoundRequest,
+    SetupRequest,
+    ShareRequest,
+)
+from client.wire import (
+    HelloAnswer,
+    KeepBody,
+    ModelBody,
+    OpenBody,
+    RefusalAnswer,
+    RoundAnswer,
+    RoundBody,
+    SetupBody,
+    ShareBody,
+    TextAnswer,
+    encode,
+)
+from consent.contract import ContractModel
 from consent.peer import Peer
 
 TIMEOUT_SECONDS = 600.0
@@ -58,16 +79,42 @@ class AgentOverHttp:
         answer = self._peer.read(HelloAnswer, self._call("GET", "/v1/hello", None))
         return Hello(brand=answer.brand, key=answer.key)
 
+    def setup(self, request: SetupRequest) -> str:
+        """Join a run of trust mode `distributed`, or refuse."""
+        return self._ask("/v1/runs/setup", SetupBody(task=request.task, setup=request.setup))
+
+    def share(self, request: ShareRequest) -> str:
+        """Return this brand's sealed shares for every brand of a run, or refuse."""
+        body = ShareBody(setup=request.setup, advertisements=request.advertisements)
+        return self._ask("/v1/runs/share", body)
+
+    def keep(self, request: KeepRequest) -> None:
+        """Keep every brand's shares for this one, or refuse."""
+        body = KeepBody(setup=request.setup, shares=request.shares)
+        self._call("POST", "/v1/runs/keep", body.model_dump_json())
+
+    def open(self, request: OpenRequest) -> str:
+        """Help to open a round's sum, or refuse."""
+        return self._ask("/v1/runs/open", OpenBody(setup=request.setup, closing=request.closing))
+
     def release(self, request: RoundRequest) -> RoundReply:
         """Take part in a round, or refuse."""
-        body = RoundBody(task=request.task, manifest=request.manifest, arrays=encode(request.arrays))
+        body = RoundBody(
+            task=request.task,
+            manifest=request.manifest,
+            arrays=encode(request.arrays),
+            release=request.release,
+        )
         answer = self._peer.read(RoundAnswer, self._call("POST", "/v1/rounds", body.model_dump_json()))
-        return RoundReply(attestation=answer.attestation, total=answer.total.decode().astype(np.int64))
+        return RoundReply(attestation=answer.attestation, total=answer.total.decode_total())
 
     def install(self, delivery: ModelDelivery) -> None:
         """Keep a finished model for decisions, or refuse it."""
         body = ModelBody(task=delivery.task, release=delivery.release, arrays=encode(delivery.arrays))
         self._call("POST", "/v1/models", body.model_dump_json())
+
+    def _ask(self, path: str, body: ContractModel) -> str:
+        return self._peer.read(TextAnswer, self._call("POST", path, body.model_dump_json())).text
 
     def _call(self, method: str, path: str, content: str | None) -> bytes:
         response = self._peer.send(self._http.build_request(method, path, content=content))

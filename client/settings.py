@@ -19,6 +19,8 @@ class PurposeLimits(BaseModel):
     epsilon: Annotated[float, Field(gt=0, le=16)] = 1.0
     delta: Annotated[float, Field(gt=0, lt=1e-3)] = 1e-6
     minimum_cohort: Annotated[int, Field(ge=2)] = 50
+    fewest_brands: Annotated[int, Field(ge=3, le=100)] = 3
+    """Fewest brands of a run whose sums are opened together, in trust mode `distributed`."""
 
 
 class TableLocation(BaseModel):

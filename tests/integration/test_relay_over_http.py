@@ -11,7 +11,16 @@ import uvicorn
 
 from client.errors import RefusalError, StaleRoundError
 from client.http_port import AgentOverHttp
-from client.port import Hello, ModelDelivery, RoundReply, RoundRequest
+from client.port import (
+    Hello,
+    KeepRequest,
+    ModelDelivery,
+    OpenRequest,
+    RoundReply,
+    RoundRequest,
+    SetupRequest,
+    ShareRequest,
+)
 from client.service import create_app
 
 RELAY = "relay-token"
@@ -26,6 +35,22 @@ class RecordingAgent:
 
     def hello(self) -> Hello:
         return Hello(brand="birch", key="a key")
+
+    def setup(self, request: SetupRequest) -> str:
+        return self._say(request, "an advertisement")
+
+    def share(self, request: ShareRequest) -> str:
+        return self._say(request, "shares for all")
+
+    def keep(self, request: KeepRequest) -> None:
+        self._say(request, "")
+
+    def open(self, request: OpenRequest) -> str:
+        return self._say(request, "an unmasking")
+
+    def _say(self, request: object, answer: str) -> str:
+        del request
+        return answer
 
     def release(self, request: RoundRequest) -> RoundReply:
         if request.task == "stale":

@@ -5,14 +5,26 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import uvicorn
 
+from client.errors import ClosingRefusalError, RefusalError
 from client.http_port import AgentOverHttp, AgentUnreachableError
-from client.port import Hello, ModelDelivery, RoundReply, RoundRequest
+from client.port import (
+    Hello,
+    KeepRequest,
+    ModelDelivery,
+    OpenRequest,
+    RoundReply,
+    RoundRequest,
+    SetupRequest,
+    ShareRequest,
+    Total,
+)
 from client.service import create_app
 from consent.transport import InProcessTransport
 
@@ -34,15 +46,35 @@ class Agent:
     trouble: Exception | None = None
     rounds: list[RoundRequest] = field(default_factory=list)
     models: list[ModelDelivery] = field(default_factory=list)
+    runs: list[object] = field(default_factory=list)
+    total: Total = field(default_factory=lambda: SUM)
 
     def hello(self) -> Hello:
         return Hello("ant", "k" * 44)
+
+    def setup(self, request: SetupRequest) -> str:
+        return self._say(request, "an advertisement")
+
+    def share(self, request: ShareRequest) -> str:
+        return self._say(request, "shares for all")
+
+    def keep(self, request: KeepRequest) -> None:
+        self._say(request, "")
+
+    def open(self, request: OpenRequest) -> str:
+        return self._say(request, "an unmasking")
+
+    def _say(self, request: object, answer: str) -> str:
+        self.runs.append(request)
+        if self.trouble:
+            raise self.trouble
+        return answer
 
     def release(self, request: RoundRequest) -> RoundReply:
         self.rounds.append(request)
         if self.trouble:
             raise self.trouble
-        return RoundReply("signed word", SUM)
+        return RoundReply("signed word", self.total)
 
     def install(self, delivery: ModelDelivery) -> None:
         self.models.append(delivery)
@@ -76,10 +108,22 @@ def address(agent: Agent) -> Iterator[str]:
     thread.join()
 
 
-ROUTES = [("GET", "/v1/hello"), ("POST", "/v1/rounds"), ("POST", "/v1/models")]
+ROUTES = [
+    ("GET", "/v1/hello"),
+    ("POST", "/v1/rounds"),
+    ("POST", "/v1/models"),
+    ("POST", "/v1/runs/setup"),
+    ("POST", "/v1/runs/share"),
+    ("POST", "/v1/runs/keep"),
+    ("POST", "/v1/runs/open"),
+]
 BODIES = {
     "/v1/rounds": {"task": "t", "manifest": "m", "arrays": {}},
     "/v1/models": {"task": "t", "release": "r", "arrays": {}},
+    "/v1/runs/setup": {"task": "t", "setup": "s"},
+    "/v1/runs/share": {"setup": "s", "advertisements": "a"},
+    "/v1/runs/keep": {"setup": "s", "shares": "h"},
+    "/v1/runs/open": {"setup": "s", "closing": "c"},
 }
 
 
@@ -93,8 +137,7 @@ def test_only_the_relay_gets_in(
     answer = http.request(method, path, json=BODIES.get(path), headers=headers)  # type: ignore[arg-type]
     assert answer.status_code == 401
     assert answer.json()["error"] == "unauthenticated"
-    assert agent.rounds == []
-    assert agent.models == []
+    assert agent.rounds == agent.models == agent.runs == []
 
 
 def test_there_is_nothing_else_to_find(http: httpx.Client) -> None:
@@ -116,6 +159,9 @@ MALFORMED = {
     ),
     "bytes that do not fit the shape": json.dumps(
         {**BODIES["/v1/rounds"], "arrays": {"point": {"dtype": "float64", "shape": [2], "data": "AAAAAAAAAAA="}}}
+    ),
+    "masked numbers in a query": json.dumps(
+        {**BODIES["/v1/rounds"], "arrays": {"point": {"dtype": "uint64", "shape": [1], "data": "AAAAAAAAAAA="}}}
     ),
     "negative shape": json.dumps(
         {**BODIES["/v1/rounds"], "arrays": {"point": {"dtype": "float64", "shape": [-1], "data": "AAAAAAAAAAA="}}}
@@ -160,3 +206,36 @@ def test_a_faulty_agent_is_a_refusal_to_the_relay(address: str, agent: Agent) ->
     agent.trouble = RuntimeError(PRIVATE)
     with AgentOverHttp(address, RELAY) as port, pytest.raises(AgentUnreachableError, match="not its own"):
         port.release(RoundRequest("", "", {}))
+
+
+def test_the_messages_of_a_run_come_through(address: str, agent: Agent) -> None:
+    with AgentOverHttp(address, RELAY) as port:
+        assert port.setup(SetupRequest("a task", "a setup")) == "an advertisement"
+        assert port.share(ShareRequest("a setup", "advertisements")) == "shares for all"
+        port.keep(KeepRequest("a setup", "shares"))
+        assert port.open(OpenRequest("a setup", "a closing")) == "an unmasking"
+        port.release(RoundRequest("a task", "a manifest", {}, release="a release"))
+    assert agent.runs == [
+        SetupRequest("a task", "a setup"),
+        ShareRequest("a setup", "advertisements"),
+        KeepRequest("a setup", "shares"),
+        OpenRequest("a setup", "a closing"),
+    ]
+    assert agent.rounds[0].release == "a release"
+
+
+@pytest.mark.parametrize("kind", [np.uint32, np.uint64])
+def test_masked_sums_come_through_bit_for_bit(
+    kind: type[np.unsignedinteger[Any]], address: str, agent: Agent
+) -> None:
+    agent.total = np.array([0, 1, np.iinfo(kind).max], dtype=kind)
+    with AgentOverHttp(address, RELAY) as port:
+        total = port.release(RoundRequest("", "", {})).total
+    assert (total.dtype, total.tolist()) == (agent.total.dtype, agent.total.tolist())
+
+
+def test_a_refusal_of_a_run_keeps_its_code(address: str, agent: Agent) -> None:
+    agent.trouble = ClosingRefusalError("Another closing was answered.")
+    with AgentOverHttp(address, RELAY) as port, pytest.raises(RefusalError, match="Another closing") as refused:
+        port.open(OpenRequest("", ""))
+    assert refused.value.code == "closing_refused"

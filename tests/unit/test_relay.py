@@ -11,12 +11,29 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from client.app import app as deployed_app
 from client.errors import CohortRefusalError
-from client.port import Hello, ModelDelivery, RoundReply, RoundRequest
+from client.port import (
+    Hello,
+    KeepRequest,
+    ModelDelivery,
+    OpenRequest,
+    RoundReply,
+    RoundRequest,
+    SetupRequest,
+    ShareRequest,
+)
 from client.relay import build_client_app
 from consent.contract import wire
 
 PRIVATE = "/srv/birch/customers.csv: customer-7"
-KINDS = (wire.ROUND_MESSAGE, wire.HELLO_MESSAGE, wire.INSTALL_MESSAGE)
+KINDS = (
+    wire.ROUND_MESSAGE,
+    wire.HELLO_MESSAGE,
+    wire.INSTALL_MESSAGE,
+    wire.SETUP_MESSAGE,
+    wire.SHARE_MESSAGE,
+    wire.KEEP_MESSAGE,
+    wire.OPEN_MESSAGE,
+)
 
 
 class FailingAgent:
@@ -26,6 +43,18 @@ class FailingAgent:
         self._error = error
 
     def hello(self) -> Hello:
+        raise self._error
+
+    def setup(self, request: SetupRequest) -> str:
+        raise self._error
+
+    def share(self, request: ShareRequest) -> str:
+        raise self._error
+
+    def keep(self, request: KeepRequest) -> None:
+        raise self._error
+
+    def open(self, request: OpenRequest) -> str:
         raise self._error
 
     def release(self, request: RoundRequest) -> RoundReply:

@@ -1,12 +1,24 @@
 """The Flower relay: it passes text and arrays through, both ways, unchanged."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from client.errors import RefusalError
-from client.port import Hello, ModelDelivery, RoundReply, RoundRequest
+from client.port import (
+    Hello,
+    KeepRequest,
+    ModelDelivery,
+    OpenRequest,
+    RoundReply,
+    RoundRequest,
+    SetupRequest,
+    ShareRequest,
+    Total,
+)
 from client.relay import build_client_app
 from consent.contract import wire
 from server.local_grid import FIRST_NODE_ID, LocalGrid
@@ -22,15 +34,33 @@ class RecordingAgent:
     refusal: Exception | None = None
     rounds: list[RoundRequest] = field(default_factory=list)
     models: list[ModelDelivery] = field(default_factory=list)
+    runs: list[object] = field(default_factory=list)
+    total: Total = field(default_factory=lambda: SUM)
 
     def hello(self) -> Hello:
         return Hello("ant", "key of ant")
+
+    def setup(self, request: SetupRequest) -> str:
+        return self._say(request, "an advertisement")
+
+    def share(self, request: ShareRequest) -> str:
+        return self._say(request, "shares for all")
+
+    def keep(self, request: KeepRequest) -> None:
+        self._say(request, "")
+
+    def open(self, request: OpenRequest) -> str:
+        return self._say(request, "an unmasking")
+
+    def _say(self, request: object, answer: str) -> str:
+        self.runs.append(request)
+        return answer
 
     def release(self, request: RoundRequest) -> RoundReply:
         self.rounds.append(request)
         if self.refusal:
             raise self.refusal
-        return RoundReply("signed word", SUM)
+        return RoundReply("signed word", self.total)
 
     def install(self, delivery: ModelDelivery) -> None:
         self.models.append(delivery)
@@ -50,9 +80,11 @@ def ask(agent: RecordingAgent, kind: str, texts: dict[str, str] | None = None) -
 
 def test_a_round_is_passed_on_and_its_answer_passed_back() -> None:
     agent = RecordingAgent()
-    reply = ask(agent, wire.ROUND_MESSAGE, {wire.TASK: "a task", wire.MANIFEST: "a manifest"})
+    reply = ask(
+        agent, wire.ROUND_MESSAGE, {wire.TASK: "a task", wire.MANIFEST: "a manifest", wire.RELEASE: "a release"}
+    )
     (request,) = agent.rounds
-    assert (request.task, request.manifest) == ("a task", "a manifest")
+    assert (request.task, request.manifest, request.release) == ("a task", "a manifest", "a release")
     assert request.arrays["point"].tobytes() == POINT.tobytes()
     assert request.arrays["noise_shares"].dtype == np.int64
     assert reply.content[wire.TEXTS][wire.ATTESTATION] == "signed word"
@@ -79,4 +111,40 @@ def test_a_message_without_records_reaches_the_agent_as_empty() -> None:
     agent = RecordingAgent(RefusalError("malformed"))
     ask(agent, wire.ROUND_MESSAGE)
     (request,) = agent.rounds
-    assert (request.task, request.manifest, dict(request.arrays)) == ("", "", {})
+    assert (request.task, request.manifest, request.release, dict(request.arrays)) == ("", "", "", {})
+
+
+@pytest.mark.parametrize("kind", [np.uint32, np.uint64])
+def test_masked_sums_pass_bit_for_bit(kind: type[np.unsignedinteger[Any]]) -> None:
+    total = np.array([0, 1, np.iinfo(kind).max], dtype=kind)
+    reply = ask(RecordingAgent(total=total), wire.ROUND_MESSAGE, {wire.TASK: "a task"})
+    passed = reply.content[wire.ARRAYS][wire.SUM].numpy()
+    assert (passed.dtype, passed.tolist()) == (total.dtype, total.tolist())
+
+
+TEXTS = {
+    wire.TASK: "a task",
+    wire.SETUP: "a setup",
+    wire.ADVERTISEMENTS: "all advertisements",
+    wire.SHARES: "shares for one",
+    wire.CLOSING: "a closing",
+}
+RUN_MESSAGES = {
+    wire.SETUP_MESSAGE: (SetupRequest("a task", "a setup"), {wire.ADVERTISEMENT: "an advertisement"}),
+    wire.SHARE_MESSAGE: (ShareRequest("a setup", "all advertisements"), {wire.SHARES: "shares for all"}),
+    wire.KEEP_MESSAGE: (KeepRequest("a setup", "shares for one"), None),
+    wire.OPEN_MESSAGE: (OpenRequest("a setup", "a closing"), {wire.UNMASKING: "an unmasking"}),
+}
+
+
+@pytest.mark.parametrize("kind", RUN_MESSAGES)
+def test_a_message_of_a_run_is_passed_on_and_its_answer_passed_back(kind: str) -> None:
+    agent = RecordingAgent()
+    request, answer = RUN_MESSAGES[kind]
+    reply = ask(agent, kind, TEXTS)
+    assert agent.runs == [request]
+    if answer is None:
+        assert not reply.has_error()
+        assert not reply.content
+    else:
+        assert dict(reply.content[wire.TEXTS]) == answer
