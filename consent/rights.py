@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field
 
-from consent.contract import Channel, ContractModel, Digest, LegalBasis, Name, Pseudonym
+from consent.contract import Channel, ContractModel, Digest, LegalBasis, Name, Pseudonym, RemedyPolicy
 from consent.wire import Erasure, Participation, SubjectRequest
 
 Line = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -180,6 +180,35 @@ class StatedRound(ContractModel):
     """The entry that committed its outcome; None while it is reserved."""
 
 
+class StatedRemedy(ContractModel):
+    """What a customer's withdrawal asked of a run's models, with that of others."""
+
+    policy: RemedyPolicy
+    log_index: int
+    """The entry that opened it, or stated that the bound is the answer."""
+    closed_index: int | None
+    """The entry that closed it, with its evidence; None while it waits for that."""
+    replaced_by: Digest | None
+    """The model that took the place of the run's."""
+
+
+class StatedRun(ContractModel):
+    """A run whose model was trained with the customer, as far as their brand took part in it."""
+
+    run_id: Name
+    purpose: Name
+    task: Digest
+    first_round: int
+    """The first round that the customer was in."""
+    models: tuple[Digest, ...]
+    """What was built from that round on, the last one being the run's model."""
+    policy: RemedyPolicy
+    told: str
+    """What the policy means."""
+    remedy: StatedRemedy | None
+    """None where the customer has not withdrawn since, or that was not looked at yet."""
+
+
 class StatedSignal(ContractModel):
     """A preference signal that was honoured."""
 
@@ -221,6 +250,7 @@ class AccessStatement(ContractModel):
     signals: tuple[StatedSignal, ...]
     pending_confirmations: int
     rounds: tuple[StatedRound, ...]
+    runs: tuple[StatedRun, ...]
     entries: tuple[StatedEntry, ...]
     """The whole history, in the order of the log."""
     decisions: str

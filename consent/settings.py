@@ -70,6 +70,8 @@ class ConsentSettings(ServiceSettings):
     """The log's name: a URL without schema; it can not change once entries are published."""
     snapshot_validity: Annotated[int, Field(ge=60, le=7 * 86_400)] = 86_400
     """Seconds that a sealed snapshot holds when nothing changes."""
+    enrolment_validity: Annotated[int, Field(ge=60, le=86_400)] = 3_600
+    """Seconds for which runs can be set up with what the service said of who is enrolled."""
     publish_interval: Annotated[float, Field(ge=0, le=1)] = 0.25
     """Seconds that a log entry may wait for others before a head over it is published; 0 publishes before
     the request is answered."""

@@ -6,16 +6,21 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 from consent.contract import (
+    Abandonment,
     Choice,
+    Closing,
     ContractModel,
     Decision,
     DecisionQuery,
     Digest,
     Name,
+    Phase,
     Pseudonym,
     PublicKey,
+    RemedyPolicy,
     RoundManifest,
     RoundRelease,
+    RunSetup,
     Signed,
     SnapshotHead,
     TaskSpec,
@@ -78,6 +83,8 @@ class Approval(ContractModel):
     task: TaskSpec
     ceiling: Annotated[float, Field(gt=0, le=100)]
     brands: Annotated[tuple[Name, ...], Field(min_length=1, max_length=1_000)]
+    remedy: RemedyPolicy | None = None
+    """What follows for its models when customers withdraw; without it, as was chosen before, or `bound`."""
 
 
 class ChoiceBatch(ContractModel):
@@ -183,6 +190,10 @@ class RunRecord(ContractModel):
 
     manifests: tuple[Signed[RoundManifest], ...]
     releases: tuple[Signed[RoundRelease], ...]
+    setup: Signed[RunSetup] | None = None
+    """What its brands agreed on; None in trust mode `local`."""
+    closings: tuple[Signed[Closing], ...] = ()
+    abandonments: tuple[Signed[Abandonment], ...] = ()
 
 
 class RunPage(RunRecord):
@@ -220,6 +231,11 @@ class Budget(ContractModel):
     """Epsilon of all released and reserved rounds together, less `spent`."""
     noise_multiplier: float | None
     """The one Gaussian release that equals all rounds, reserved ones included; None before the first."""
+    by_brands: tuple[float, ...] = ()
+    """Epsilon of all rounds, reserved ones included, for a customer who is at 1, 2 ... brands, up to as many as a
+    task says that one may be at."""
+    last_line: int | None = None
+    """The entry of the log that reserved the last round that counts."""
 
 
 class BudgetsView(ContractModel):
@@ -243,10 +259,16 @@ class Participation(ContractModel):
     purpose: Name
     released: bool
     """False while the round is only reserved, which counts as spent."""
+    kind: Phase
+    """What the round asked for."""
     epsilon: float
     """Bound of this round alone, at its task's delta."""
     epsilon_so_far: float
     """Bound of this customer's rounds for the purpose up to and including this one."""
+    by_brands: tuple[float, ...]
+    """The same for a customer who is at 1, 2 ... brands, up to as many as a task says that one may be at."""
+    model: Digest | None
+    """The model that the round's release made, or left as it was; None while there is none."""
     log_index: int
     """The log entry that opened the round."""
 

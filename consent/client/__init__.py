@@ -5,6 +5,7 @@ from consent.client.customers import CustomerCalls
 from consent.client.oversight import OversightCalls
 from consent.client.parties import PartyCalls
 from consent.client.patience import IMPATIENT, PATIENT, Patience
+from consent.client.remedies import RemedyCalls
 from consent.client.rights import RightsCalls
 from consent.client.rounds import RoundCalls
 from consent.client.signals import SignalCalls
@@ -12,7 +13,7 @@ from consent.client.signals import SignalCalls
 __all__ = ["ERRORS", "IMPATIENT", "PATIENT", "ConsentClient", "Patience"]
 
 
-class ConsentClient(PartyCalls, CustomerCalls, SignalCalls, RoundCalls, OversightCalls, RightsCalls):
+class ConsentClient(PartyCalls, CustomerCalls, SignalCalls, RoundCalls, OversightCalls, RightsCalls, RemedyCalls):
     """One principal's access to the service; every method raises the error that the service named.
 
     What changes something is sent under an idempotency key, so that it can be sent again without a second effect.

@@ -65,6 +65,7 @@ def create_app(
     metrics = Metrics()
     _assemble(app, settings, work, metrics)
     app.state.gpc_last_update = settings.gpc_last_update
+    app.state.enrolment_validity = settings.enrolment_validity
     routes = [route for router in ROUTERS for route in router.routes]
     app.router.routes.extend(sorted(routes, key=_asked_seldom))
     app.state.scopes = {role: scopes_of(routes, role) for role in Role}

@@ -18,9 +18,11 @@ from consent.log.scrubbing import DATABASE, is_pending, request_scrub, scrub_dat
 from consent.rights import RequestState
 from consent.service.cohorts import rebuilt
 from consent.service.holding import PURPOSE
+from consent.service.lineage import trained
 from consent.service.logbook import logbook
 from consent.service.merges import groups_of
-from consent.service.oversight import participation
+from consent.service.oversight import participation_of_all
+from consent.service.remedies import open_remedies
 from consent.service.work import Unit, Workplace
 from consent.store.callers import SubjectTokenRow
 from consent.store.customers import ConfirmationRow, GuardianRow, MergeRow, RightsRequestRow, SignalRow
@@ -53,7 +55,7 @@ def erase(unit: Unit, wanted: SubjectRequest) -> Erasure:
             request_scrub(session, {DATABASE})
         return Erasure(log_index=None, entries=0, choices=0, rounds=0, scrubbed=False)
     choices = list(session.scalars(select(ChoiceRow.log_index).where(*_of(ChoiceRow, brand, pseudonyms))))
-    rounds = _rounds(unit, brand, pseudonyms)
+    rounds = participation_of_all(unit, brand, pseudonyms)
     purposes = _chosen(session, brand, pseudonyms)
     sealed = select(LogEntry.log_index).where(LogEntry.key_id.in_(keys)).order_by(LogEntry.log_index)
     entries = list(session.scalars(sealed))
@@ -61,6 +63,7 @@ def erase(unit: Unit, wanted: SubjectRequest) -> Erasure:
     _destroy(session, brand, pseudonyms, keys)
     index = unit.log("subject_erased", _account(brand, len(entries), len(choices), rounds))
     rebuilt(session, brand, purposes, index)
+    open_remedies(unit, brand, {one.run_id: one for one in trained(rounds)}, index)
     request_scrub(session, {DATABASE, *map(segment_path, entries)})
     return Erasure(log_index=index, entries=len(entries), choices=len(choices), rounds=len(rounds), scrubbed=False)
 
@@ -78,13 +81,6 @@ def scrub(work: Workplace) -> bool:
 
 def _of(table: type[Any], brand: str, pseudonyms: Collection[str]) -> tuple[ColumnElement[bool], ...]:
     return table.brand == brand, table.subject.in_(pseudonyms)
-
-
-def _rounds(unit: Unit, brand: str, pseudonyms: Sequence[str]) -> Sequence[Participation]:
-    """Return the rounds that could use the customer under any pseudonym, each once."""
-    found = [one for pseudonym in pseudonyms for one in participation(unit, brand, pseudonym)]
-    by_round = {(one.run_id, one.round): one for one in found}
-    return sorted(by_round.values(), key=lambda one: one.log_index)
 
 
 def _chosen(session: Session, brand: str, pseudonyms: Collection[str]) -> set[str]:

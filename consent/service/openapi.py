@@ -49,6 +49,7 @@ POLLED = frozenset(
     {
         "/v1/brands/{brand}/budgets",
         "/v1/brands/{brand}/coverage",
+        "/v1/models/withdrawn",
         "/v1/notices",
         "/v1/notices/{digest}",
         "/v1/purposes",

@@ -1,10 +1,13 @@
 """Committing a release: spends, outcome and log entry in one transaction."""
 
+from collections.abc import Mapping, Sequence
+
 from sqlalchemy import select
 
 from consent.contract import Attestation, RoundManifest, RoundRelease, Signed
 from consent.errors import ConflictError, NotFoundError, ParticipantNotEnrolledError, RoundRefusedError
-from consent.service.budgets import spends
+from consent.service import closings
+from consent.service.ledger import State, counted, multipliers, settle, to_commit
 from consent.service.principals import brand_keys
 from consent.service.work import Caller, Unit
 from consent.store.schema import ReleaseRow, RoundRow, SpendRow
@@ -28,15 +31,21 @@ def commit_release(unit: Unit, caller: Caller, signed: Signed[RoundRelease]) -> 
         return
     opened = _opened(unit, caller, release)
     attested = _attested(unit, release, opened)
-    reserved = _commit_spends(unit, release, attested)
+    masked = any(manifest.secure_sum is not None for manifest in opened.values())
+    closings.check_release(unit.session, release, attested, masked=masked)
+    _check_model(release, opened)
+    lines = to_commit(unit.session, release.run_id, release.round, attested)
     index = unit.log(
         "release_committed",
         {
             "release": release.model_dump(mode="json"),
             "digest": release.digest(),
-            "epsilon_spent": _epsilons(unit, release, reserved),
+            "epsilon_spent": _epsilons(unit, release, lines),
         },
     )
+    settle(lines, State.COMMITTED, index)
+    for line in lines:
+        line.manifest = attested[line.brand]
     unit.session.add(
         ReleaseRow(
             run_id=release.run_id,
@@ -98,23 +107,12 @@ def _check_attestation(attestation: Attestation, opened: dict[str, RoundManifest
         raise RoundRefusedError(f"{attestation.brand} attests another snapshot than the round permits.")
 
 
-def _commit_spends(unit: Unit, release: RoundRelease, attested: dict[str, str]) -> list[SpendRow]:
-    rows = unit.session.scalars(
-        select(SpendRow).where(
-            SpendRow.run_id == release.run_id,
-            SpendRow.round == release.round,
-            SpendRow.brand.in_(attested),
-        )
-    ).all()
-    for row in rows:
-        row.committed = True
-        row.manifest = attested[row.brand]
-    unit.session.flush()
-    return list(rows)
+def _check_model(release: RoundRelease, opened: Mapping[str, RoundManifest]) -> None:
+    trains = all(manifest.phase.trains for manifest in opened.values())
+    if not trains and release.model_after != release.model_before:
+        raise RoundRefusedError("The round does not train, and its release names another model than before it.")
 
 
-def _epsilons(unit: Unit, release: RoundRelease, rows: list[SpendRow]) -> dict[str, float]:
-    everything = spends(unit.session, release.purpose, [row.brand for row in rows])
-    return {
-        row.brand: epsilon((spend.noise_multiplier for spend in everything[row.brand]), row.delta) for row in rows
-    }
+def _epsilons(unit: Unit, release: RoundRelease, rows: Sequence[SpendRow]) -> dict[str, float]:
+    everything = counted(unit.session, release.purpose, [row.brand for row in rows])
+    return {row.brand: epsilon(multipliers(everything[row.brand]), row.delta) for row in rows}

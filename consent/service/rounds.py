@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from sqlalchemy import insert, select
-from sqlalchemy.orm import Session
 
 from consent.contract import Participant, RoundManifest, Signed, TaskSpec
 from consent.errors import (
@@ -13,13 +12,13 @@ from consent.errors import (
     RoundRefusedError,
     TaskNotApprovedError,
 )
-from consent.service import snapshots
-from consent.service.budgets import ceilings, require_within, spends
+from consent.service import closings, setups, snapshots
+from consent.service.budgets import require_round
+from consent.service.ledger import reserve
 from consent.service.principals import brand_keys
-from consent.service.tasks import approved_brands
+from consent.service.tasks import approved_brands, approved_task
 from consent.service.work import Caller, Unit
-from consent.store.schema import ReleaseRow, RoundRow, RoundSnapshotRow, SnapshotRow, SpendRow, TaskRow
-from privacy.accounting import epsilon
+from consent.store.schema import ReleaseRow, RoundRow, RoundSnapshotRow, SnapshotRow
 
 
 def open_round(unit: Unit, caller: Caller, signed: Signed[RoundManifest]) -> None:
@@ -35,10 +34,11 @@ def open_round(unit: Unit, caller: Caller, signed: Signed[RoundManifest]) -> Non
     unit.lock()
     if unit.session.get(RoundRow, manifest.digest()) is not None:
         return
-    task = _approved_task(unit.session, manifest)
+    task = approved_task(unit.session, manifest.task, manifest.purpose)
     _check_round(unit, caller, manifest)
+    setups.check_round(unit, caller, manifest, task)
     rows = _check_participants(unit, manifest, task)
-    costs = _check_budget(unit.session, manifest, task)
+    costs = require_round(unit.session, manifest, task)
     index = unit.log(
         "round_opened",
         {
@@ -48,16 +48,7 @@ def open_round(unit: Unit, caller: Caller, signed: Signed[RoundManifest]) -> Non
         },
     )
     _store(unit, caller, signed, rows, index)
-    _reserve(unit, manifest, task, index)
-
-
-def _approved_task(session: Session, manifest: RoundManifest) -> TaskSpec:
-    row = session.get(TaskRow, manifest.task)
-    if row is None:
-        raise TaskNotApprovedError("The round's task is not approved; have an officer approve it.")
-    if row.purpose != manifest.purpose:
-        raise RoundRefusedError("The round's purpose is not the one its task was approved for.")
-    return TaskSpec.model_validate_json(row.body)
+    reserve(unit, manifest, task, index)
 
 
 def _check_round(unit: Unit, caller: Caller, manifest: RoundManifest) -> None:
@@ -65,6 +56,7 @@ def _check_round(unit: Unit, caller: Caller, manifest: RoundManifest) -> None:
         raise RoundRefusedError("The round's time is over; open a new attempt.")
     if unit.session.get(ReleaseRow, (manifest.run_id, manifest.round)) is not None:
         raise ConflictError("The round is already released; go on with the next one.")
+    closings.require_open(unit.session, manifest)
     rows = unit.session.scalars(select(RoundRow).where(RoundRow.run_id == manifest.run_id)).all()
     if any(row.task != manifest.task or row.coordinator != caller.name for row in rows):
         raise ConflictError("The run belongs to another task or coordinator; take a new run id.")
@@ -106,23 +98,6 @@ def _check_snapshot(unit: Unit, line: Participant, task: TaskSpec) -> SnapshotRo
     return row
 
 
-def _check_budget(session: Session, manifest: RoundManifest, task: TaskSpec) -> dict[str, float]:
-    brands = [line.brand for line in manifest.participants]
-    earlier = spends(session, manifest.purpose, brands)
-    approved = ceilings(session, manifest.purpose, brands)
-    costs = {}
-    for brand in brands:
-        key = (manifest.run_id, manifest.round)
-        multipliers = [row.noise_multiplier for row in earlier[brand] if (row.run_id, row.round) != key]
-        multipliers.append(manifest.mechanism.noise_multiplier)
-        ceiling = approved[brand]
-        population = f"{brand}'s customers for {manifest.purpose}"
-        require_within(epsilon(multipliers, ceiling.delta), ceiling.epsilon, population=population)
-        costs[brand] = epsilon(multipliers, task.privacy.delta)
-        require_within(costs[brand], manifest.epsilon_after, population=f"{population}, as the round claims")
-    return costs
-
-
 def _store(
     unit: Unit, caller: Caller, signed: Signed[RoundManifest], rows: Sequence[SnapshotRow], index: int
 ) -> None:
@@ -133,6 +108,7 @@ def _store(
             run_id=manifest.run_id,
             round=manifest.round,
             attempt=manifest.attempt,
+            slot=manifest.secure_sum.slot if manifest.secure_sum else None,
             purpose=manifest.purpose,
             task=manifest.task,
             coordinator=caller.name,
@@ -145,22 +121,3 @@ def _store(
         insert(RoundSnapshotRow),
         [{"manifest": manifest.digest(), "brand": row.brand, "snapshot_id": row.id} for row in rows],
     )
-
-
-def _reserve(unit: Unit, manifest: RoundManifest, task: TaskSpec, index: int) -> None:
-    """Reserve once per (run, round, brand): a later attempt asks for the very same release."""
-    for line in manifest.participants:
-        if unit.session.get(SpendRow, (manifest.run_id, manifest.round, line.brand)) is None:
-            unit.session.add(
-                SpendRow(
-                    run_id=manifest.run_id,
-                    round=manifest.round,
-                    brand=line.brand,
-                    purpose=manifest.purpose,
-                    noise_multiplier=manifest.mechanism.noise_multiplier,
-                    delta=task.privacy.delta,
-                    committed=False,
-                    log_index=index,
-                )
-            )
-    unit.session.flush()

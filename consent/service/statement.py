@@ -26,7 +26,7 @@ from consent.rights import (
     StatedRound,
     StatedSignal,
 )
-from consent.service import promises
+from consent.service import promises, remedies
 from consent.service.controllers import controller_of
 from consent.service.holding import CHANNEL, Holdings, holdings
 from consent.service.logbook import logbook
@@ -35,6 +35,7 @@ from consent.service.past import Past, past_of
 from consent.service.purposes import declared
 from consent.service.reading import entries_about, log_about
 from consent.service.rights import require_approved
+from consent.service.stated_runs import stated_runs
 from consent.service.work import Caller, Unit, Workplace
 from consent.store.customers import ConfirmationRow, GuardianRow, SignalRow
 from consent.store.schema import NoticeRow, ReleaseRow, RoundRow
@@ -52,6 +53,7 @@ def give(work: Workplace, caller: Caller, wanted: AccessRequest) -> AccessStatem
         if caller.subject is None:
             require_approved(unit, caller, wanted)
         log_about(unit, GIVEN, {"reader": caller.role.value}, wanted)
+        remedies.look(unit, wanted.brand)
         statement = _gathered(unit, wanted)
     try:
         work.publish_now()
@@ -65,6 +67,7 @@ def _gathered(unit: Unit, wanted: AccessRequest) -> AccessStatement:
     held = holdings(unit.session, unit.now, wanted.brand, [wanted.subject])
     pseudonyms = held.groups.get(wanted.subject, (wanted.subject,))
     entries = entries_about(unit, wanted.brand, pseudonyms)
+    rounds = tuple(_rounds(unit, wanted.brand, pseudonyms))
     return AccessStatement(
         brand=wanted.brand,
         subject=wanted.subject,
@@ -78,7 +81,8 @@ def _gathered(unit: Unit, wanted: AccessRequest) -> AccessStatement:
         guardian=_guardian(unit, wanted),
         signals=_signals(unit, wanted.brand, pseudonyms),
         pending_confirmations=_waiting(unit, wanted.brand, pseudonyms),
-        rounds=tuple(_rounds(unit, wanted.brand, pseudonyms)),
+        rounds=rounds,
+        runs=stated_runs(unit, wanted.brand, pseudonyms, [one.round for one in rounds]),
         entries=tuple(_entry(opening) for opening in entries),
         decisions=promises.DECISIONS,
         remedy=promises.REMEDY,
@@ -195,6 +199,8 @@ def _proven(work: Workplace, statement: AccessStatement) -> AccessStatement:
     named = {entry.log_index for entry in statement.entries}
     named |= {one.round.log_index for one in statement.rounds}
     named |= {one.release_index for one in statement.rounds if one.release_index is not None}
+    answered = [one.remedy for one in statement.runs if one.remedy is not None]
+    named |= {index for one in answered for index in (one.log_index, one.closed_index) if index is not None}
 
     def prove(note: str, tree: TileTree) -> AccessStatement:
         proofs = tuple(_proof(tree, index) for index in sorted(named) if index < tree.size)

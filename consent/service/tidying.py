@@ -1,11 +1,11 @@
-"""Deleting what is kept for a time only, beside the requests: at the start, and then every hour."""
+"""Beside the requests, at the start and then every hour: what has ended is deleted, remedies are opened."""
 
 import threading
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from consent.errors import ConsentError
-from consent.service import kept_requests
+from consent.service import kept_requests, remedies
 from consent.service.logbook import logbook
 from consent.service.work import Workplace
 
@@ -38,10 +38,11 @@ class Tidying:
             self._thread.join()
 
     def tidy(self) -> None:
-        """Delete what has ended."""
+        """Delete what has ended, and look at withdrawals."""
         try:
             while not self._ending.is_set() and kept_requests.forget(self._work, self._days):
                 pass
+            remedies.catch_up(self._work, None)
         except (ConsentError, SQLAlchemyError) as error:
             logbook().error("tidying_failed", fault=type(error).__name__)
 

@@ -139,7 +139,7 @@ class PrincipalRow(Base):
     """When the token ends; empty for operators and for tokens from before tokens ended."""
     public_key: Mapped[str | None] = mapped_column(String(44))
     person: Mapped[str | None] = mapped_column(DIGEST)
-    """A hash of whom an identity provider knows, the same in all of their roles; empty for who was enrolled here."""
+    """A hash of whom an identity provider knows, the same in all of their roles; empty for who was enrolled."""
     log_index: Mapped[int] = log_index()
 
 
@@ -273,11 +273,13 @@ class RoundRow(Base):
     """One attempt of one round that may be computed."""
 
     __tablename__ = "rounds"
-    __table_args__ = (UniqueConstraint("run_id", "round", "attempt"),)
+    __table_args__ = (UniqueConstraint("run_id", "round", "attempt"), Index(None, "run_id", "slot", unique=True))
     digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
     run_id: Mapped[str] = mapped_column(NAME)
     round: Mapped[int] = mapped_column()
     attempt: Mapped[int] = mapped_column()
+    slot: Mapped[int | None] = mapped_column()
+    """Where in its run's secure sum it is masked; empty in trust mode `local`."""
     purpose: Mapped[str] = mapped_column(ForeignKey("purposes.purpose"))
     task: Mapped[str] = mapped_column(ForeignKey("tasks.digest"))
     coordinator: Mapped[str] = mapped_column(NAME)
@@ -296,7 +298,7 @@ class RoundSnapshotRow(Base):
 
 
 class SpendRow(Base):
-    """What one round costs the customers of one brand: reserved when opened, committed when released."""
+    """A line of the ledger: what one round costs the customers of one brand, whatever the round asks for."""
 
     __tablename__ = "spends"
     __table_args__ = (Index(None, "brand", "purpose"),)
@@ -304,12 +306,23 @@ class SpendRow(Base):
     round: Mapped[int] = mapped_column(primary_key=True)
     brand: Mapped[str] = mapped_column(NAME, primary_key=True)
     purpose: Mapped[str] = mapped_column(ForeignKey("purposes.purpose"))
+    kind: Mapped[str] = mapped_column(String(16))
+    """The round's phase."""
     noise_multiplier: Mapped[float] = mapped_column()
+    """For a customer at one brand."""
+    shared: Mapped[bool] = mapped_column(Boolean(create_constraint=False))
+    """Whether the noise is added once for all brands, under a secure sum."""
+    brands_per_customer: Mapped[int] = mapped_column()
+    """Up to how many brands one customer may be at, as the task says."""
     delta: Mapped[float] = mapped_column()
-    committed: Mapped[bool] = mapped_column(Boolean(create_constraint=False))
+    state: Mapped[str] = mapped_column(String(9))
+    """As `consent.service.ledger.State`."""
     manifest: Mapped[str | None] = mapped_column(ForeignKey("rounds.digest"))
     """The attempt that the brand attested, once released."""
     log_index: Mapped[int] = log_index()
+    """The entry that reserved it."""
+    settled_index: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("log_entries.log_index"))
+    """The entry that committed or expired it."""
 
 
 class ReleaseRow(Base):

@@ -79,6 +79,11 @@ def purpose(_: Target) -> dict[str, Any]:
     return {"json": {"purpose": PURPOSE}}
 
 
+def unspent(target: Target) -> dict[str, Any]:
+    body = {"brand": target.brand, "run_id": "run", "round": 0, "purpose": PURPOSE, "stated_at": UNTIL}
+    return {"json": {"body": body, "signer": "A" * 43 + "=", "signature": "A" * 86 + "=="}}
+
+
 NAMING_A_BRAND: dict[str, Make] = {
     "GET /v1/brands/{brand}/coverage": nothing,
     "GET /v1/brands/{brand}/budgets": nothing,
@@ -118,6 +123,8 @@ NAMING_A_BRAND: dict[str, Make] = {
     "POST /v1/signals/tcf": customer(text=TC_STRING),
     "POST /v1/signals/gpp": customer(text="DBABLA~CAARAAAAAABA.YA"),
     "POST /v1/signals/export": customer(format="tcf"),
+    "GET /v1/enrolment": lambda target: {"params": {"brand": target.brand}},
+    "POST /v1/rounds/unspent": unspent,
     "POST /v1/log/search": lambda target: {"json": {"brand": target.brand, "subject": target.subject}},
 }
 """Routes whose request names a brand: of another brand they say that there is no such thing."""
@@ -131,6 +138,7 @@ NAMING_A_THING: dict[str, Make] = {
 """Routes whose request names something that belongs to a brand."""
 ABOUT_THE_CALLER: dict[str, Make] = {
     "GET /v1/api-keys": nothing,
+    "GET /v1/remedies": nothing,
     "GET /v1/requests": nothing,
     "GET /v1/webhooks": nothing,
     "POST /v1/snapshots/current": purpose,
@@ -141,6 +149,7 @@ ABOUT_THE_CALLER: dict[str, Make] = {
 """Routes that name nobody: they answer spy as they answer a brand that has just been enrolled."""
 ELSEWHERE = {
     "GET /v1/keys": "the same for all",
+    "GET /v1/models/withdrawn": "the same for all",
     "GET /v1/purposes": "the same for all",
     "GET /v1/notices": "the same for all",
     "GET /v1/notices/{digest}": "the same for all",

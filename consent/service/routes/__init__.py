@@ -8,6 +8,7 @@ from consent.service.routes import (
     choices,
     customers,
     decisions,
+    enrolment,
     events,
     health,
     imports,
@@ -19,6 +20,7 @@ from consent.service.routes import (
     purposes,
     receipts,
     releases,
+    remedies,
     rights,
     rosters,
     rounds,
@@ -35,11 +37,12 @@ from consent.service.routes import (
 ROUTERS: tuple[APIRouter, ...] = tuple(
     module.router
     for module in (
-        api_keys,
+            api_keys,
         brands,
         choices,
         customers,
         decisions,
+        enrolment,
         events,
         health,
         imports,
@@ -51,6 +54,7 @@ ROUTERS: tuple[APIRouter, ...] = tuple(
         purposes,
         receipts,
         releases,
+        remedies,
         rights,
         rosters,
         rounds,

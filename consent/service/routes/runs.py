@@ -20,7 +20,7 @@ def read(
     after: Place | None = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = MAX_PAGE,
 ) -> Response:
-    """Give a run's manifests and releases in the order of the log, from the one after `after` on."""
+    """Give what was recorded of a run in the order of the log, from the entry after `after` on."""
     with work.reading() as unit:
         page = runs.read(unit, caller, run_id, after=after, limit=limit)
     return Response(page.model_dump_json(), media_type="application/json")
