@@ -50,12 +50,13 @@ class Label(ContractModel):
 
 
 class PrivacyTarget(ContractModel):
-    """The guarantee asked for: (epsilon, delta) for one customer at one brand, over all rounds."""
+    """The guarantee asked for: (epsilon, delta) for one customer, over all rounds and brands that they are at."""
 
     epsilon: Annotated[float, Field(gt=0, le=16)]
     delta: Annotated[float, Field(gt=0, lt=1e-3)]
     trust_mode: Literal["local", "distributed"] = "local"
     max_brands_per_customer: Annotated[int, Field(ge=1, le=16)] = 1
+    """Who is at more brands than that is not inside the guarantee."""
     dropouts: Annotated[int, Field(ge=0, le=99)] = added(0)
     """Brands that may fail in a round of trust mode `distributed`; every other one adds noise in their place."""
     colluders: Annotated[int, Field(ge=0, le=99)] = added(1)

@@ -52,6 +52,20 @@ def test_noise_has_the_stated_deviation_and_mean(source: NoiseSource) -> None:
     assert abs(noise.std() / deviation - 1) < bound / math.sqrt(2 * DRAWS)
 
 
+def test_low_bits_of_a_release_tell_nothing_of_the_sum() -> None:
+    """Mironov 2012: a float's low bits tell which sum was noised; on the grid every residue is as likely."""
+    mechanism = GridGaussian(sensitivity=1.0, noise_multiplier=4.0, grid=2.0**-10)
+    naive = {exact: exact + SystemNoise().normal(DRAWS) for exact in (0.0, 1.0)}
+    low = {exact: (noisy[np.abs(noisy) < 0.25] * 2.0**53) % 1 for exact, noisy in naive.items()}
+    assert np.all(low[1.0] == 0)
+    assert np.mean(low[0.0] == 0) < 0.5
+    for exact in (0.0, 1.0, 1.0 + 2.0**-52):
+        released = mechanism.release(np.full(DRAWS, exact), SystemNoise())
+        for modulus in (2, 16, 251):
+            counts = np.bincount(released % modulus, minlength=modulus)
+            assert stats.chisquare(counts).pvalue > FALSE_ALARM
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2.0**53, -(2.0**53)])
 def test_a_sum_that_does_not_fit_the_grid_is_refused(value: float) -> None:
     mechanism = GridGaussian(sensitivity=1.0, noise_multiplier=1.0, grid=1.0)
