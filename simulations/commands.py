@@ -4,12 +4,12 @@ import json as json_format
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -25,13 +25,14 @@ from simulations.errors import InputError, SimulationError
 from simulations.noise import NO_GUARANTEE
 from simulations.quiet import quiet_libraries
 from simulations.run_folder import open_folder
-from simulations.simulate.options import SimulateOptions, check_options
+from simulations.simulate.options import Mode, SimulateOptions, Trust, check_options, epsilons
 from simulations.simulate.summary import SeedResult, document
 from simulations.split import Split
 from simulations.tables import LabelledTable, read_table
 
 BAD_INPUT, FAILED = 2, 1
 REPORT = "report.html"
+RESULT = "result.json"
 TABLE_WIDTH = 100
 RunsDir = Annotated[Path, typer.Option(help="Folder that runs are kept in.")]
 RunId = Annotated[str | None, typer.Option(help="Name of the run; one that was stopped goes on where it was.")]
@@ -53,13 +54,31 @@ def simulate(
     rounds: Annotated[int, typer.Option(help="Gradient rounds; one round of marginals comes before.")] = 40,
     minimum_cohort: Annotated[int, typer.Option(help="Fewest customers a brand may train on.")] = 50,
     noise_seed: NoiseSeed = None,
+    mode: Annotated[
+        Mode, typer.Option(help="Each brand its own noise, or one sum with shared noise.")
+    ] = Mode.LOCAL,
+    dropouts: Annotated[int, typer.Option(help="Brands that may fail in a round, if distributed.")] = 0,
+    colluders: Annotated[int, typer.Option(help="Brands whose noise is not counted on, if distributed.")] = 1,
+    brands_per_customer: Annotated[int, typer.Option(help="Most brands that one customer is at.")] = 1,
     runs: RunsDir = Path("runs"),
     run_id: RunId = None,
     json: JsonFile = None,
 ) -> None:
     """Deal a labelled customer table out to brands and train across them, as deployed."""
+    trust = Trust(mode, dropouts, colluders, brands_per_customer)
     options = SimulateOptions(
-        csv, target, tuple(drop or ()), brands, split, epsilon, delta, seeds, rounds, minimum_cohort, noise_seed
+        csv,
+        target,
+        tuple(drop or ()),
+        brands,
+        split,
+        epsilon,
+        delta,
+        seeds,
+        rounds,
+        minimum_cohort,
+        noise_seed,
+        trust,
     )
     name = run_id or f"simulate-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     console = Console()
@@ -72,9 +91,11 @@ def simulate(
         quiet_libraries()
         _describe(console, table, folder)
         results = _run_seeds(options, table, folder)
-        _print_results(console, options, results)
-        if json is not None:
-            write_atomically(json, json_format.dumps(document(options, results), indent=2).encode() + b"\n")
+        found = document(options, results, epsilons(options, table))
+        _print_results(console, options, results[-1], found)
+        content = json_format.dumps(found, indent=2).encode() + b"\n"
+        for path in (folder / RESULT, *([json] if json is not None else [])):
+            write_atomically(path, content)
 
 
 def demo(
@@ -148,8 +169,9 @@ def _describe(console: Console, table: LabelledTable, folder: Path) -> None:
         console.print(f"left out: {reason}", highlight=False, markup=False)
 
 
-def _print_results(console: Console, options: SimulateOptions, results: list[SeedResult]) -> None:
-    found = document(options, results)
+def _print_results(
+    console: Console, options: SimulateOptions, result: SeedResult, found: Mapping[str, Any]
+) -> None:
     table = Table(title=f"Held-out AUC, {options.seeds} seeds, {options.split} split")
     for heading in ("brand", "customers", "AUC"):
         table.add_column(heading, justify="left" if heading == "brand" else "right")
@@ -161,14 +183,32 @@ def _print_results(console: Console, options: SimulateOptions, results: list[See
     console.print(table)
     guarantee = NO_GUARANTEE if options.noise_seed is not None else "Noise came from the system's CSPRNG."
     console.print(
-        f"epsilon {found['epsilon']:.4f} at delta {options.delta:g}, per customer at one brand, over all "
-        f"{found['rounds']} rounds. {guarantee}",
+        f"epsilon {found['epsilon']:.4f} at delta {options.delta:g}, per customer at {_brands(options.trust)}, "
+        f"over all {found['rounds']} rounds. {guarantee}",
         highlight=False,
     )
-    last = results[-1].log
+    console.print(_trust(options.trust, result), highlight=False)
+    last = result.log
     verdict = "verified" if last.verified else "NOT VERIFIED"
     console.print(f"log: {last.size} entries, {verdict}", highlight=False)
     _print_verify(console, last.path, last.vkey)
+
+
+def _brands(trust: Trust) -> str:
+    most = trust.brands_per_customer
+    return "one brand" if most == 1 else f"up to {most} brands"
+
+
+def _trust(trust: Trust, result: SeedResult) -> str:
+    """Say who could see what, and how much noise there was."""
+    least, most = min(result.noise), max(result.noise)
+    noise = f"{least:.2f}" if least == most else f"{least:.2f} to {most:.2f}"
+    if trust.mode is Mode.LOCAL:
+        return f"mode local: every brand's sum has all the noise, the sum over brands {noise} times that."
+    return (
+        f"mode distributed: only sums over brands were opened; each had {noise} times the noise that is accounted "
+        f"for (dropouts {trust.dropouts}, colluders {trust.colluders})."
+    )
 
 
 def _wide(console: Console) -> Console:

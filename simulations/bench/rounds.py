@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from flwr.app import ArrayRecord, Context, Message, RecordDict
@@ -29,6 +30,7 @@ from privacy.solvers import SolverState
 from privacy.solvers.accelerated_additive import sigmoid
 from server.local_grid import LocalGrid
 from simulations.baselines import alone_private
+from simulations.bench.masking import flower_with_ray, secure_sums
 from simulations.bench.records import Record, at_most, spread
 from simulations.federation import Federation, Terms
 from simulations.simulate.options import NOTICES, PURPOSE, PURPOSES
@@ -41,7 +43,7 @@ VECTORS, DIMENSION, CLIP_NORM = 5000, 150, 0.5
 
 def rounds(_data: Path) -> list[Record]:
     """Measure and return all records."""
-    return [_grid(), _gradients(), _federation()]
+    return [_grid(), _grid_start(), *flower_with_ray(NODES), *secure_sums(), _gradients(), *_federations()]
 
 
 def _grid() -> Record:
@@ -62,6 +64,15 @@ def _grid() -> Record:
     times = _timed(one_round)
     how = f"in-process grid, {NODES} clients that echo 64 floats; {spread(times)} ms"
     return at_most("grid.round_of_50_noop_clients", statistics.median(times), "ms", 10.0, how)
+
+
+def _grid_start() -> Record:
+    def start() -> None:
+        LocalGrid(ClientApp(), [{} for _ in range(NODES)])
+
+    times = _timed(start)
+    how = f"an in-process grid of {NODES} nodes made; {spread(times)} ms"
+    return at_most("grid.start_of_50_clients", statistics.median(times), "ms", 1000.0, how)
 
 
 def _gradients() -> Record:
@@ -87,8 +98,12 @@ def _gradients() -> Record:
     return Record("gradients.opacus_over_closed_form", statistics.median(ratios), "ratio", None, None, how)
 
 
-def _federation() -> Record:
-    task, tables = _task(), [_table(seed) for seed in range(BRANDS)]
+def _federations() -> list[Record]:
+    return [_federation("local"), _federation("distributed")]
+
+
+def _federation(mode: Literal["local", "distributed"]) -> Record:
+    task, tables = _task(mode), [_table(seed) for seed in range(BRANDS)]
 
     def bare() -> None:
         for table in tables:
@@ -105,7 +120,8 @@ def _federation() -> Record:
         f"{spread(per_round)} ms a round, consent calls, ledgers and log included; over the same sums without "
         f"any protocol in the same run: {spread(ratios)}"
     )
-    return Record("federation.round_over_bare_arithmetic", statistics.median(ratios), "ratio", None, None, how)
+    name = "federation" if mode == "local" else "federation.distributed"
+    return Record(f"{name}.round_over_bare_arithmetic", statistics.median(ratios), "ratio", None, None, how)
 
 
 def _run_federation(task: TaskSpec, tables: list[CustomerTable]) -> float:
@@ -130,13 +146,13 @@ class _Silent:
         """Do nothing."""
 
 
-def _task() -> TaskSpec:
+def _task(mode: Literal["local", "distributed"]) -> TaskSpec:
     return TaskSpec(
         task_id="bench",
         purpose=PURPOSE,
         features=tuple(NumericFeature(name=f"x{index}", lower=-3, upper=3) for index in range(FEATURES)),
         label=Label(name="y"),
-        privacy=PrivacyTarget(epsilon=1.0, delta=1e-6),
+        privacy=PrivacyTarget(epsilon=1.0, delta=1e-6, trust_mode=mode),
         solver=SolverSettings(rounds=ROUNDS),
     )
 

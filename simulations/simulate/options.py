@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from client.features.table import CustomerTable
 from consent.contract import Label, LegalBasis, Notice, PrivacyTarget, Purpose, SolverSettings, TaskSpec
 from consent.contract.plan import solver_for
 from privacy.errors import PrivacyError
+from privacy.secure_sum import Scheme
+from privacy.secure_sum.scheme import KEY_BYTES
 from privacy.solvers import Marginals
 from simulations.errors import InputError
 from simulations.split import Split, hold_out, split_customers
@@ -36,6 +39,32 @@ NOTICES = (
 )
 
 
+class Mode(StrEnum):
+    """Who sees a brand's sum, and so where the noise is added."""
+
+    LOCAL = "local"
+    """The coordinator may: each brand adds all the noise itself."""
+    DISTRIBUTED = "distributed"
+    """Nobody: only the sum over brands is opened, and they share its noise."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The trust mode and what it has to stand.
+
+    Attributes:
+        mode: the trust mode.
+        dropouts: brands that may fail in a round of mode `distributed`.
+        colluders: brands whose noise is not counted on there.
+        brands_per_customer: most brands that one customer is at.
+    """
+
+    mode: Mode = Mode.LOCAL
+    dropouts: int = 0
+    colluders: int = 1
+    brands_per_customer: int = 1
+
+
 @dataclass(frozen=True)
 class SimulateOptions:
     """What shapes a simulated run; a run is resumed only with the same options."""
@@ -51,6 +80,7 @@ class SimulateOptions:
     rounds: int
     minimum_cohort: int
     noise_seed: int | None
+    trust: Trust = Trust()
 
     def document(self) -> dict[str, Any]:
         """Return the options as JSON, with the file's digest in place of its path."""
@@ -67,16 +97,21 @@ def check_options(options: SimulateOptions, table: LabelledTable) -> None:
     for name in ("brands", "seeds", "rounds"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be at least 1, got {getattr(options, name)}.")
-    _check_noise(task_for(options, table))
+    _check_noise(task_for(options, table), options.brands)
     for seed in range(options.seeds):
         deal(options, table, seed)
 
 
-def _check_noise(task: TaskSpec) -> None:
-    solver = solver_for(task)
+def _check_noise(task: TaskSpec, brands: int) -> None:
+    """Refuse noise that does not fit its grid, and brands among whom no secure sum holds."""
+    privacy, solver = task.privacy, solver_for(task, brands=brands)
     try:
         for marginals in (None, Marginals(np.zeros(solver.marginals_length), 1)):
             solver.mechanism(marginals)
+            if privacy.trust_mode == Mode.DISTRIBUTED:
+                names = tuple(str(number) for number in range(brands))
+                Scheme(bytes(KEY_BYTES), names, privacy.colluders, privacy.dropouts, slots=1)
+                solver.shares(marginals)
     except PrivacyError as error:
         raise InputError(str(error)) from None
 
@@ -93,15 +128,28 @@ def task_for(options: SimulateOptions, table: LabelledTable) -> TaskSpec:
             purpose=PURPOSE,
             features=table.features,
             label=Label(name=options.target),
-            privacy=PrivacyTarget(epsilon=options.epsilon, delta=options.delta),
+            privacy=PrivacyTarget(
+                epsilon=options.epsilon,
+                delta=options.delta,
+                trust_mode=options.trust.mode.value,
+                max_brands_per_customer=options.trust.brands_per_customer,
+                dropouts=options.trust.dropouts,
+                colluders=options.trust.colluders,
+            ),
             solver=SolverSettings(rounds=options.rounds),
             minimum_cohort=options.minimum_cohort,
         )
     except ValueError:
         raise InputError(
-            "An option is out of range: epsilon lies in (0, 16], delta in (0, 0.001), rounds in [1, 500], and the "
-            "minimum cohort is at least 2."
+            "An option is out of range: epsilon lies in (0, 16], delta in (0, 0.001), rounds in [1, 500], the "
+            "minimum cohort is at least 2, brands per customer are 1 to 16, dropouts and colluders 0 to 99."
         ) from None
+
+
+def epsilons(options: SimulateOptions, table: LabelledTable) -> list[float]:
+    """Return the epsilon of a customer at 1, 2 ... brands, up to as many as the options admit."""
+    solver = solver_for(task_for(options, table), brands=options.brands)
+    return [solver.epsilon_at(brands) for brands in range(1, options.trust.brands_per_customer + 1)]
 
 
 def deal(

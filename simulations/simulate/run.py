@@ -63,6 +63,7 @@ def run_seed(
         ledgers = [parts.agent.ledger for parts in federation.brands.values()]
         epsilon = max(ledger.epsilon(PURPOSE, options.delta) for ledger in ledgers)
         rounds = max(ledger.lines(PURPOSE) for ledger in ledgers)
+        noise = tuple(_noise(signed.body) for signed in federation.record(f"simulate-{seed}").releases)
         log = log_state(federation)
     judge = HeldOut(task, held_out)
     model = judge.model(state)
@@ -74,8 +75,14 @@ def run_seed(
         rounds=rounds,
         brands=judge.by_brand(scores),
         customers={name: len(customers) for name, customers in training.items()},
+        noise=noise,
         log=log,
     )
+
+
+def _noise(release: RoundRelease) -> float:
+    """Return the noise in a round's sum: what its release says, or all of every brand's in mode `local`."""
+    return float(len(release.attestations)) if release.closing is None else release.noise_shares
 
 
 def _grants(customers: CustomerTable, notice: str) -> list[CustomerChoice]:

@@ -12,7 +12,10 @@ from simulations.simulate.options import SimulateOptions
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One seed's federation: held-out AUC over all brands and at each, customers trained on, and its log."""
+    """One seed's federation: held-out AUC over all brands and at each, customers trained on, and its log.
+
+    `noise` is the variance of the noise in each round's sum, in units of what one customer's guarantee takes.
+    """
 
     seed: int
     auc: float
@@ -20,11 +23,12 @@ class SeedResult:
     rounds: int
     brands: Mapping[str, float]
     customers: Mapping[str, int]
+    noise: tuple[float, ...]
     log: LogResult
 
 
-def document(options: SimulateOptions, results: Sequence[SeedResult]) -> dict[str, Any]:
-    """Return the JSON document of a finished simulation."""
+def document(options: SimulateOptions, results: Sequence[SeedResult], epsilons: Sequence[float]) -> dict[str, Any]:
+    """Return the JSON document of a finished simulation; `epsilons` is of a customer at 1, 2 ... brands."""
     aucs = [result.auc for result in results]
     last = results[-1]
     return {
@@ -35,6 +39,11 @@ def document(options: SimulateOptions, results: Sequence[SeedResult]) -> dict[st
         "rounds": last.rounds,
         "guaranteed": options.noise_seed is None,
         "split": options.split.value,
+        "mode": options.trust.mode.value,
+        "dropouts": options.trust.dropouts,
+        "colluders": options.trust.colluders,
+        "brands_per_customer": options.trust.brands_per_customer,
+        "epsilon_by_brands": list(epsilons),
         "brands": [
             {
                 "name": name,
@@ -45,7 +54,13 @@ def document(options: SimulateOptions, results: Sequence[SeedResult]) -> dict[st
         ],
         "log": asdict(last.log),
         "seeds": [
-            {"seed": result.seed, "auc": result.auc, "epsilon": result.epsilon, "log": asdict(result.log)}
+            {
+                "seed": result.seed,
+                "auc": result.auc,
+                "epsilon": result.epsilon,
+                "noise": list(result.noise),
+                "log": asdict(result.log),
+            }
             for result in results
         ],
     }
