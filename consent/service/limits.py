@@ -1,30 +1,21 @@
 """How often somebody may ask: token buckets in memory, on by default, that never touch the database.
 
-Kept as the generic cell rate algorithm keeps them (ITU-T I.371, annex A): one time per bucket, at which it is full
-again. Several workers know nothing of each other's buckets, so each of them gives out its share of a rate; a burst
-stays whole, since whoever sends one sends it over one connection, which one worker serves.
+Several workers know nothing of each other's buckets, so each of them gives out its share of a rate; a burst stays
+whole, since whoever sends one sends it over one connection, which one worker serves.
 """
 
-import math
 import threading
 import time
 from collections.abc import Callable, Hashable
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from consent.errors import RateLimitedError
+from consent.rates import Rate
 
 MAX_BUCKETS = 100_000
 IPV6_PREFIX = 64
 """What one subscriber is given: all of its addresses are one peer."""
-
-
-class Rate(NamedTuple):
-    """How many a second over time, and how many at once."""
-
-    per_second: float
-    burst: float
-
 
 REQUESTS = Rate(2_000, 4_000)
 """Of one principal with all of its API keys, whatever it asks."""
@@ -41,8 +32,6 @@ PEER = Rate(1_000, 20_000)
 """Of one address that sends no token: it reads the published log, tile by tile."""
 WRONG_TOKENS = Rate(1, 60)
 """Of one address, tokens that nobody holds. Right ones from there are let in all the same."""
-ROUNDING = 1e-6
-"""The part of one token that sums of times may be wrong by."""
 QUICK = frozenset(
     {
         "choices",
@@ -123,20 +112,16 @@ class Limits:
         self._take(("wrong", _subscriber(address)), WRONG_TOKENS)
 
     def _take(self, key: Hashable, rate: Rate, count: int = 1) -> None:
-        interval = 1 / (rate.per_second * self._share)
-        depth = rate.burst * self._factor * interval
+        share = Rate(rate.per_second * self._share, rate.burst * self._factor)
         now = self._now()
         with self._lock:
-            full_at = max(self._full_at.get(key, now), now)
-            wait = full_at + interval - now - depth
-            admitted = wait <= interval * ROUNDING
-            if admitted:
-                self._full_at[key] = full_at + count * interval
+            full_at, wait = share.take(self._full_at.get(key, now), now, count)
+            if not wait:
+                self._full_at[key] = full_at
                 if len(self._full_at) > MAX_BUCKETS:
                     self._forget(now)
-        if not admitted:
-            seconds = max(math.ceil(wait), 1)
-            raise RateLimitedError(f"Too many requests; come back in {seconds} seconds.", retry_after=seconds)
+        if wait:
+            raise RateLimitedError(f"Too many requests; come back in {wait} seconds.", retry_after=wait)
 
     def _forget(self, now: float) -> None:
         """Drop full buckets, which say nothing, and where that is not enough those that are nearest to full."""

@@ -1,17 +1,16 @@
 """How often one log may submit heads: a token bucket per origin that all workers share.
 
-Kept as the generic cell rate algorithm keeps it (ITU-T I.371, annex A): one time per origin, at which its bucket
-is full again. It lies in a SQLite file of its own, so that counting waits for no cosignature; losing it to a power
-cut refills the buckets, and nothing else.
+The buckets lie in a SQLite file of their own, so that counting waits for no cosignature; losing it to a power cut
+refills them, and nothing else.
 """
 
-import math
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from consent.errors import RateLimitedError
+from consent.rates import Rate
 from consent.witness.store import telling_when_busy
 
 
@@ -30,8 +29,7 @@ class RateLimit:
         self, path: Path, *, per_second: float, burst: int, wait: float, now: Callable[[], float]
     ) -> None:
         self._path = path
-        self._interval = 1 / per_second
-        self._depth = burst / per_second
+        self._rate = Rate(per_second, burst)
         self._wait = wait
         self._now = now
         with telling_when_busy(), closing(self._connect()) as connection:
@@ -52,15 +50,13 @@ class RateLimit:
             connection.execute("BEGIN IMMEDIATE")
             row = connection.execute("SELECT full_at FROM buckets WHERE origin = ?", (origin,)).fetchone()
             # A clock that was set back must not keep a log out for longer than an empty bucket does.
-            full_at = min(max(row[0], now), now + self._depth) if row else now
-            wait = full_at + self._interval - now - self._depth
+            full_at, seconds = self._rate.take(min(row[0], now + self._rate.depth) if row else now, now)
             connection.execute(
                 "INSERT INTO buckets VALUES (?, ?) ON CONFLICT (origin) DO UPDATE SET full_at = excluded.full_at",
-                (origin, full_at if wait > 0 else full_at + self._interval),
+                (origin, full_at),
             )
             connection.execute("COMMIT")
-        if wait > 0:
-            seconds = math.ceil(wait)
+        if seconds:
             raise RateLimitedError(
                 f"Too many heads of this log were submitted; come back in {seconds} seconds.", retry_after=seconds
             )

@@ -10,8 +10,9 @@ from consent import errors
 from consent.client import ConsentClient
 from consent.contract import Act, DecisionQuery
 from consent.credentials import ApiKeyRequest
+from consent.rates import Rate
 from consent.service import limits
-from consent.service.limits import Limits, Rate
+from consent.service.limits import Limits
 from consent.service.work import Caller
 from consent.serving import server_config
 from consent.settings import ConsentSettings
