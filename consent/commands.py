@@ -2,11 +2,12 @@
 
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, NoReturn, Protocol, TypeVar
 
 import typer
 import uvicorn
@@ -46,15 +47,29 @@ Settings = TypeVar("Settings", bound=ServiceSettings)
 
 VERIFIED, MISMATCH, BAD_INPUT = 0, 1, 2
 
+Place = Annotated[str, typer.Argument(metavar="PATH_OR_URL", help="The published log's folder or address.")]
+Policy = Annotated[Path | None, typer.Option(help="Trusted logs, witnesses and their quorum.")]
+Vkey = Annotated[Path | None, typer.Option(help="The log's verifier keys, from somebody you trust.")]
+Json = Annotated[Path | None, typer.Option(help="Write the report to this file.")]
+
+
+class Verdict(Protocol):
+    """What a check found."""
+
+    @property
+    def verified(self) -> bool:
+        """Whether everything held."""
+
+    def lines(self) -> Iterator[str]:
+        """Say it, a line a finding."""
+
 
 @consent.command()
 def init() -> None:
     """Create keys, database and the operator's token, or upgrade the database."""
     settings = _settings(ConsentSettings, "consent service")
-    try:
+    with _stopping():
         initialise(settings)
-    except (ConsentError, OSError) as error:
-        _stop(error)
     typer.echo(f"Ready in {settings.data_dir}; the operator's token is in {settings.data_dir / OPERATOR_TOKEN}.")
 
 
@@ -68,10 +83,8 @@ def serve(
     settings = _settings(ConsentSettings, "consent service")
     if workers is not None:
         settings = settings.model_copy(update={"workers": workers})
-    try:
+    with _stopping():
         run_service(settings)
-    except (ConsentError, OSError) as error:
-        _stop(error)
 
 
 class RotatedKey(StrEnum):
@@ -96,15 +109,12 @@ def rotate_key(
 ) -> None:
     """Have a new key take over; a running service follows by itself."""
     settings = _settings(ConsentSettings, "consent service")
-    try:
-        with closing(open_workplace(settings)) as work:
-            if which is RotatedKey.PAYLOAD:
-                done = rotate_payload_key(work, settings.data_dir)
-            else:
-                kind, overlap = LogKeyKind(which.value), timedelta(days=overlap_days)
-                key = rotate_log_key(work, settings.data_dir, overlap=overlap, kind=kind)
-    except (ConsentError, OSError) as error:
-        _stop(error)
+    with _stopping(), closing(open_workplace(settings)) as work:
+        if which is RotatedKey.PAYLOAD:
+            done = rotate_payload_key(work, settings.data_dir)
+        else:
+            kind, overlap = LogKeyKind(which.value), timedelta(days=overlap_days)
+            key = rotate_log_key(work, settings.data_dir, overlap=overlap, kind=kind)
     if which is not RotatedKey.PAYLOAD:
         typer.echo(f"{key.encode()}\nGive this verifier key to everybody who verifies the log.")
         return
@@ -118,11 +128,8 @@ def rotate_key(
 def scrub() -> None:
     """Take what was erased out of the files of a large database; others wait meanwhile."""
     settings = _settings(ConsentSettings, "consent service")
-    try:
-        with closing(open_workplace(settings)) as work:
-            clean = scrub_database(work.database, limit=None)
-    except (ConsentError, OSError) as error:
-        _stop(error)
+    with _stopping(), closing(open_workplace(settings)) as work:
+        clean = scrub_database(work.database, limit=None)
     if not clean:
         typer.echo("The database is in use and could not be emptied of what was erased; run it again.", err=True)
         sys.exit(MISMATCH)
@@ -131,82 +138,68 @@ def scrub() -> None:
 
 @audit.command()
 def verify(
-    place: Annotated[str, typer.Argument(metavar="PATH_OR_URL", help="The published log's folder or address.")],
-    policy: Annotated[Path | None, typer.Option(help="Trusted logs, witnesses and their quorum.")] = None,
-    vkey: Annotated[Path | None, typer.Option(help="The log's verifier keys, from somebody you trust.")] = None,
+    place: Place,
+    policy: Policy = None,
+    vkey: Vkey = None,
     since: Annotated[Path | None, typer.Option(help="A checkpoint kept from earlier.")] = None,
     max_age: Annotated[
         int | None, typer.Option(min=1, help="Seconds after which a cosignature no longer counts.")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
+    json: Json = None,
 ) -> None:
     """Re-derive everything in a published log; exit 0 verified, 1 mismatch, 2 bad input."""
-    try:
+    with _stopping():
         trust = read_trust(vkey, policy, now=int(time.time()), max_age=max_age)
         report = verify_place(place, trust=trust, since=since)
         if json is not None:
             json.write_text(report_json(report))
-    except (ConsentError, OSError, UnicodeDecodeError) as error:
-        _stop(error)
-    for line in report.lines():
-        typer.echo(line)
-    sys.exit(VERIFIED if report.verified else MISMATCH)
+    _tell(report)
 
 
 @audit.command()
 def proof(
-    place: Annotated[str, typer.Argument(metavar="PATH_OR_URL", help="The published log's folder or address.")],
+    place: Place,
     index: Annotated[int, typer.Argument(min=0, help="The entry's index.")],
     out: Annotated[Path, typer.Option(help="Write the proof to this file (.tlog-proof).")],
 ) -> None:
     """Write the proof that an entry is in the log under its present checkpoint."""
-    try:
+    with _stopping():
         source = open_source(place)
         found = prove_entry(LiveFolder(source.folder) if isinstance(source, FolderSource) else source, index)
         out.write_text(found.encode())
-    except (ConsentError, OSError, UnicodeDecodeError) as error:
-        _stop(error)
     typer.echo(f"Wrote {out}.")
 
 
 @audit.command("check-proof")
 def check_proof(
     file: Annotated[Path, typer.Argument(help="A .tlog-proof file.")],
-    policy: Annotated[Path | None, typer.Option(help="Trusted logs, witnesses and their quorum.")] = None,
-    vkey: Annotated[Path | None, typer.Option(help="The log's verifier keys, from somebody you trust.")] = None,
+    policy: Policy = None,
+    vkey: Vkey = None,
     opening: Annotated[
         Path | None, typer.Option(help="A line with index, payload and salt that must open the entry.")
     ] = None,
 ) -> None:
     """Check a proof offline; exit 0 verified, 1 mismatch, 2 bad input."""
-    try:
+    with _stopping():
         trust = read_trust(vkey, policy)
         for given in (file, opening):
             require_file(given)
         verdict = check_entry_proof(file.read_bytes(), trust, opening.read_bytes() if opening else None)
-    except (ConsentError, OSError, UnicodeDecodeError) as error:
-        _stop(error)
-    for line in verdict.lines():
-        typer.echo(line)
-    sys.exit(VERIFIED if verdict.verified else MISMATCH)
+    _tell(verdict)
 
 
 @audit.command("check-receipt")
 def check_received(
     file: Annotated[Path, typer.Argument(help="A consent record or receipt (JSON-LD) of this service.")],
-    policy: Annotated[Path | None, typer.Option(help="Trusted logs, witnesses and their quorum.")] = None,
-    vkey: Annotated[Path | None, typer.Option(help="The log's verifier keys, from somebody you trust.")] = None,
+    policy: Policy = None,
+    vkey: Vkey = None,
 ) -> None:
     """Check a receipt offline against the proofs that it carries; exit 0 verified, 1 mismatch, 2 bad input."""
-    try:
+    with _stopping():
         trust = read_trust(vkey, policy)
         require_file(file)
         verdict = check_receipt(file.read_bytes(), trust)
-    except (ConsentError, OSError, UnicodeDecodeError) as error:
-        _stop(error)
-    for line in verdict.lines():
-        typer.echo(line)
-    sys.exit(VERIFIED if verdict.verified else MISMATCH)
+    _tell(verdict)
 
 
 @audit.command()
@@ -215,43 +208,35 @@ def export(
     out: Annotated[Path, typer.Option(help="Write the lines to this file.")],
 ) -> None:
     """Write the checkpoint and every entry with its proof and its opening, where there is one, as NDJSON."""
-    try:
+    with _stopping():
         count = write_export(folder, out)
-    except (ConsentError, OSError, UnicodeDecodeError) as error:
-        _stop(error)
     typer.echo(f"Wrote {count} entries to {out}.")
 
 
 @audit.command("check-export")
 def check_exported(
     file: Annotated[Path, typer.Argument(help="What `confide audit export` wrote.")],
-    policy: Annotated[Path | None, typer.Option(help="Trusted logs, witnesses and their quorum.")] = None,
-    vkey: Annotated[Path | None, typer.Option(help="The log's verifier keys, from somebody you trust.")] = None,
+    policy: Policy = None,
+    vkey: Vkey = None,
     log: Annotated[
         str | None, typer.Option(metavar="PATH_OR_URL", help="The published log, verified too; it must extend it.")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
+    json: Json = None,
 ) -> None:
     """Check an export line by line; exit 0 verified, 1 mismatch, 2 bad input."""
-    try:
+    with _stopping():
         report = check_export(file, read_trust(vkey, policy), log)
         if json is not None:
             json.write_text(report_json(report))
-    except (ConsentError, OSError, UnicodeDecodeError) as error:
-        _stop(error)
-    for line in report.lines():
-        typer.echo(line)
-    sys.exit(VERIFIED if report.verified else MISMATCH)
+    _tell(report)
 
 
 @witness.command("init")
 def init_witness() -> None:
     """Create the witness's key and state, and print its verifier key."""
     settings = _settings(WitnessSettings, "witness")
-    try:
+    with _stopping():
         key = initialise_witness(settings)
-    except (ConsentError, OSError) as error:
-        _stop(error)
     typer.echo(key.encode())
 
 
@@ -259,10 +244,8 @@ def init_witness() -> None:
 def serve_witness() -> None:
     """Serve the witness on the configured address, loopback by default."""
     settings = _settings(WitnessSettings, "witness")
-    try:
+    with _stopping():
         app = create_witness(settings)
-    except (ConsentError, OSError) as error:
-        _stop(error)
     uvicorn.run(app, host=settings.host, port=settings.port, access_log=False, log_level="warning")
 
 
@@ -279,7 +262,22 @@ def _settings(kind: type[Settings], name: str) -> Settings:
         sys.exit(BAD_INPUT)
 
 
-def _stop(error: Exception) -> None:
-    sentence = str(error) if isinstance(error, ConsentError) else f"{error}; check the path and its permissions."
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """End the command with one sentence where what was given can not be used."""
+    try:
+        yield
+    except ConsentError as error:
+        sentence = str(error)
+    except (OSError, UnicodeDecodeError) as error:
+        sentence = f"{error}; check the path and its permissions."
+    else:
+        return
     typer.echo(sentence, err=True)
     sys.exit(BAD_INPUT)
+
+
+def _tell(verdict: Verdict) -> NoReturn:
+    for line in verdict.lines():
+        typer.echo(line)
+    sys.exit(VERIFIED if verdict.verified else MISMATCH)
