@@ -82,11 +82,6 @@ class IdentityGraph:
         anonymous = events.filter(events.user_id.isnull())
         return known.union(self._by_device(anonymous, self._device_links(utc_naive(known_by), renamed)))
 
-    def user_ids(self, customer: str, as_of: datetime) -> tuple[str, ...]:
-        """Return all user ids merged into a customer, its own first; consent must hold for each."""
-        earlier = sorted(user for user, target in self._renamed(as_of).items() if target == customer)
-        return (customer, *(user for user in earlier if user != customer))
-
     def merged(self, as_of: datetime) -> Mapping[str, tuple[str, ...]]:
         """Return, for each customer that several user ids were merged into, all of those ids.
 

@@ -1,6 +1,6 @@
-"""The Merkle tree of RFC 6962, section 2.1: hashes, roots, inclusion and consistency proofs.
+"""The Merkle tree of RFC 6962, section 2.1: hashes, roots and inclusion proofs.
 
-Verification follows RFC 9162, sections 2.1.3.2 and 2.1.4.2.
+Verification of these and of consistency proofs follows RFC 9162, sections 2.1.3.2 and 2.1.4.2.
 """
 
 import hashlib
@@ -101,26 +101,6 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
     if index < split:
         return [*inclusion_proof(leaves[:split], index), root_hash(leaves[split:])]
     return [*inclusion_proof(leaves[split:], index - split), root_hash(leaves[:split])]
-
-
-def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
-    """Return the proof that the first `old_size` leaves are a prefix (RFC 6962, section 2.1.2).
-
-    Raises:
-        ProofError: the old size is not between 1 and the tree's size.
-    """
-    if not 0 < old_size <= len(leaves):
-        raise ProofError(f"A tree of {len(leaves)} leaves has no past of {old_size} leaves.")
-    return _subproof(leaves, old_size, complete=True)
-
-
-def _subproof(leaves: Sequence[bytes], old_size: int, *, complete: bool) -> list[bytes]:
-    if old_size == len(leaves):
-        return [] if complete else [root_hash(leaves)]
-    split = _split(len(leaves))
-    if old_size <= split:
-        return [*_subproof(leaves[:split], old_size, complete=complete), root_hash(leaves[split:])]
-    return [*_subproof(leaves[split:], old_size - split, complete=False), root_hash(leaves[:split])]
 
 
 def verify_inclusion(*, leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from merkle_definition import consistency_proof
 
 from consent.contract import Act, Choice, SigningKey
 from consent.log.commitments import ErasedOpening, SealedOpening
-from consent.log.merkle import consistency_proof, inclusion_proof, leaf_hash, verify_consistency, verify_inclusion
+from consent.log.merkle import inclusion_proof, leaf_hash, verify_consistency, verify_inclusion
 from consent.log.note import Checkpoint, VerifierKey, open_checkpoint
 from consent.log.store import entries, read_head
 from consent.log.verify import verify_folder

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from merkle_definition import consistency_proof
 from small_log import KEY, ORIGIN, entries
 
 from consent.contract import SigningKey
@@ -39,7 +40,7 @@ class Witness:
     def add(
         self, old: int, size: int, *, leaves: Sequence[bytes] = LEAVES, proof: Sequence[bytes] | None = None
     ) -> httpx.Response:
-        proof = (merkle.consistency_proof(leaves[:size], old) if old else []) if proof is None else proof
+        proof = (consistency_proof(leaves[:size], old) if old else []) if proof is None else proof
         return self.post(body(old, proof, signed(leaves, size)))
 
     def kept(self) -> str:
@@ -123,7 +124,7 @@ def test_row_03_a_fork_by_the_holder_of_the_key_is_not_cosigned(witness: Witness
     assert witness.add(12, 12, leaves=FORK, proof=[]).status_code == 409
     assert witness.add(12, 20, leaves=FORK).status_code == 422
     assert witness.add(12, 20, proof=[]).status_code == 422
-    assert witness.add(12, 20, proof=[*merkle.consistency_proof(LEAVES, 12), bytes(32)]).status_code == 422
+    assert witness.add(12, 20, proof=[*consistency_proof(LEAVES, 12), bytes(32)]).status_code == 422
     assert witness.add(12, 12, proof=[bytes(32)]).status_code == 422
     assert witness.add(12, 20).status_code == 200
 
@@ -153,9 +154,9 @@ def test_row_24_old_and_new_key_of_one_log_are_known_side_by_side(tmp_path: Path
     new = SigningKey.generate()
     witness = Witness(tmp_path / "witness", KEY, new)
     assert witness.post(body(0, [], signed(LEAVES, 3, KEY))).status_code == 200
-    grown = merkle.consistency_proof(LEAVES[:5], 3)
+    grown = consistency_proof(LEAVES[:5], 3)
     assert witness.post(body(3, grown, signed(LEAVES, 5, KEY, new))).status_code == 200
-    assert witness.post(body(5, merkle.consistency_proof(LEAVES, 5), signed(LEAVES, 20, new))).status_code == 200
+    assert witness.post(body(5, consistency_proof(LEAVES, 5), signed(LEAVES, 20, new))).status_code == 200
     witness.transport.close()
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from merkle_definition import consistency_proof
 from rights_desk import erase_by_two, request
 from sqlalchemy import func, select
 
 from consent import errors
 from consent.contract import Act, DecisionQuery
 from consent.log.commitments import ErasedOpening, Opening, SealedOpening
-from consent.log.merkle import consistency_proof, inclusion_proof, leaf_hash, verify_consistency, verify_inclusion
+from consent.log.merkle import inclusion_proof, leaf_hash, verify_consistency, verify_inclusion
 from consent.log.payloads import Subject
 from consent.log.store import entries, read_head
 from consent.log.verify import verify_folder

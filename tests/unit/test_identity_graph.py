@@ -112,10 +112,10 @@ def test_an_alias_carries_the_earlier_ids_events_along_a_chain(store: EventStore
     store.add([view("v", 1, device=None, user="old"), alias("a1", 2, "old", "mid"), alias("a2", 3, "mid", "new")])
     graph = IdentityGraph(store)
     assert owners(graph)["v"] == "new"
-    assert graph.user_ids("new", LATER) == ("new", "mid", "old")
+    assert graph.merged(LATER) == {"new": ("mid", "new", "old")}
     assert graph.unlink("mid", "new") == 1
     assert owners(graph)["v"] == "mid"
-    assert graph.user_ids("new", LATER) == ("new",)
+    assert graph.merged(LATER) == {"mid": ("mid", "old")}
 
 
 def test_two_names_of_one_customer_share_a_device_without_making_it_shared(store: EventStore) -> None:
