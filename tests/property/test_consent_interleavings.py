@@ -4,7 +4,6 @@ The acts go to the service's own functions, one transaction with a savepoint bef
 orders with a common beginning share it.
 """
 
-import hashlib
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,21 +12,16 @@ from math import factorial, prod
 from pathlib import Path
 
 import pytest
+from round_papers import PURPOSE, attestation_of, digest, manifest_of, mechanism_of, release_of, task_of
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from consent import errors
 from consent.contract import (
     Act,
-    Attestation,
     Choice,
-    Label,
-    Mechanism,
     Notice,
-    NumericFeature,
     Participant,
-    Phase,
-    PrivacyTarget,
     Purpose,
     RoundManifest,
     RoundRelease,
@@ -51,7 +45,7 @@ from consent.settings import ConsentSettings
 from consent.store.schema import ReleaseRow
 from consent.wire import Approval, ChoiceBatch, Enrolment, Role
 
-PURPOSE, BRAND = "conversion", "acme"
+BRAND = "acme"
 NOTICE = "May we?"
 START = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 COHORT = 2
@@ -61,10 +55,6 @@ Event = tuple[str, int]
 """What is done, and by which customer or in which round."""
 Left = tuple[tuple[Event, ...], ...]
 """What each actor has still to do, in order."""
-
-
-def digest(label: object) -> str:
-    return hashlib.sha256(str(label).encode()).hexdigest()
 
 
 ALWAYS, *SUBJECTS = (digest(name) for name in ("always", "first", "second"))
@@ -141,47 +131,12 @@ class Town:
         record(unit, self.callers[BRAND], batch)
 
     def manifest(self, unit: Unit, number: int, head: Signed[SnapshotHead]) -> RoundManifest:
-        return RoundManifest(
-            run_id="run",
-            round=number,
-            attempt=0,
-            task=self.task.digest(),
-            purpose=PURPOSE,
-            phase=Phase.GRADIENT,
-            model=digest("model"),
-            mechanism=Mechanism(sensitivity=1.0, noise_multiplier=32.0, grid=0.001),
-            epsilon_before=0.0,
-            epsilon_after=1.0,
-            opened_at=unit.now,
-            not_after=unit.now + timedelta(hours=1),
-            participants=(Participant(brand=BRAND, key=self.keys[BRAND].public_key, snapshot=head),),
-        )
+        line = Participant(brand=BRAND, key=self.keys[BRAND].public_key, snapshot=head)
+        return manifest_of(self.task, [line], unit.now, round=number, mechanism=mechanism_of(32.0))
 
     def release(self, manifest: RoundManifest) -> Signed[RoundRelease]:
-        root = manifest.participants[0].snapshot.body.root
-        attestation = Attestation(
-            brand=BRAND,
-            manifest=manifest.digest(),
-            snapshot_root=root,
-            payload=digest("payload"),
-            ledger_entry=1,
-            epsilon_spent=0.5,
-            noise="system",
-        )
-        release = RoundRelease(
-            run_id=manifest.run_id,
-            round=manifest.round,
-            task=manifest.task,
-            purpose=PURPOSE,
-            manifests=(manifest.digest(),),
-            attestations=(Signed[Attestation].seal(attestation, self.keys[BRAND]),),
-            aggregate=digest("sum"),
-            model_before=digest("model"),
-            model_after=digest("next"),
-            state_after=digest("state"),
-            epsilon_spent=0.5,
-        )
-        return Signed[RoundRelease].seal(release, self.keys["coordinator"])
+        attested = attestation_of(manifest, BRAND, self.keys[BRAND])
+        return Signed[RoundRelease].seal(release_of([manifest], [attested]), self.keys["coordinator"])
 
 
 @pytest.fixture(scope="module")
@@ -190,14 +145,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     initialise(settings, clock=lambda: START)
     work = create_app(settings, clock=lambda: START).state.workplace
     keys = {name: SigningKey.generate() for name in (BRAND, "coordinator")}
-    task = TaskSpec(
-        task_id="propensity",
-        purpose=PURPOSE,
-        features=(NumericFeature(name="age", lower=18, upper=99),),
-        label=Label(name="bought"),
-        privacy=PrivacyTarget(epsilon=1.0, delta=1e-6),
-        minimum_cohort=COHORT,
-    )
+    task = task_of(epsilon=1.0, minimum_cohort=COHORT)
     roles = {BRAND: Role.BRAND, "coordinator": Role.COORDINATOR}
     callers = {
         name: Caller(2 + at, role, name, keys[name].public_key) for at, (name, role) in enumerate(roles.items())

@@ -1,28 +1,15 @@
 """What tests of customers' rights share: a controller, a customer's own token, and a whole round."""
 
-from datetime import timedelta
 from typing import Any
 
+from round_papers import PURPOSE, Rounds, task_of
+
 from consent.client import ConsentClient
-from consent.contract import (
-    Attestation,
-    Label,
-    Mechanism,
-    NumericFeature,
-    Participant,
-    Phase,
-    PrivacyTarget,
-    RoundManifest,
-    RoundRelease,
-    Signed,
-    TaskSpec,
-)
+from consent.contract import RoundManifest
 from consent.credentials import SubjectTokenRequest
 from consent.rights import ControllerFacts, RequestKind, RightsRequest, Verification
 from consent.wire import Erasure
 
-PURPOSE = "conversion"
-DIGEST = "ab" * 32
 CONTROLLER = ControllerFacts(
     name="Acme GmbH",
     address="1 Main Street, 10115 Berlin",
@@ -34,14 +21,7 @@ CONTROLLER = ControllerFacts(
     rights_url="https://acme.example/rights",
     authority="Berlin Commissioner for Data Protection",
 )
-TASK = TaskSpec(
-    task_id="propensity",
-    purpose=PURPOSE,
-    features=(NumericFeature(name="age", lower=18, upper=99),),
-    label=Label(name="bought"),
-    privacy=PrivacyTarget(epsilon=2.0, delta=1e-6),
-    minimum_cohort=2,
-)
+TASK = task_of()
 
 
 def customer(world: Any, subject: str, brand: str = "acme") -> ConsentClient:
@@ -64,53 +44,9 @@ def erase_by_two(world: Any, subject: str, brand: str = "acme") -> Erasure:
 
 def hold_round(world: Any, number: int = 0, *, release: bool = True, purpose: str = PURPOSE) -> RoundManifest:
     """Open a round over one brand's opted-in customers, and commit its outcome."""
-    assert world.coordinator
-    world.brand("acme")
-    world.officer.approve_task(TASK, 2.0, ["acme"])
-    (head,) = world.coordinator.seal_snapshots(purpose, ["acme"])
-    manifest = RoundManifest(
-        run_id="run",
-        round=number,
-        attempt=0,
-        task=TASK.digest(),
-        purpose=purpose,
-        phase=Phase.GRADIENT,
-        model=DIGEST,
-        mechanism=Mechanism(sensitivity=1.0, noise_multiplier=16.0, grid=0.001),
-        epsilon_before=0.0,
-        epsilon_after=1.0,
-        opened_at=world.clock.now,
-        not_after=world.clock.now + timedelta(days=3),
-        participants=(Participant(brand="acme", key=world.keys["acme"].public_key, snapshot=head),),
-    )
-    world.coordinator.open_round(Signed[RoundManifest].seal(manifest, world.keys["coordinator"]))
+    rounds = Rounds.approved(world, "acme", task=TASK)
+    manifest = rounds.manifest(round=number, purpose=purpose)
+    rounds.open(manifest)
     if release:
-        world.coordinator.commit_release(
-            Signed[RoundRelease].seal(_release(world, manifest), world.keys["coordinator"])
-        )
+        rounds.commit(rounds.release(manifest))
     return manifest
-
-
-def _release(world: Any, manifest: RoundManifest) -> RoundRelease:
-    attested = Attestation(
-        brand="acme",
-        manifest=manifest.digest(),
-        snapshot_root=manifest.participants[0].snapshot.body.root,
-        payload=DIGEST,
-        ledger_entry=1,
-        epsilon_spent=0.5,
-        noise="system",
-    )
-    return RoundRelease(
-        run_id=manifest.run_id,
-        round=manifest.round,
-        task=manifest.task,
-        purpose=manifest.purpose,
-        manifests=(manifest.digest(),),
-        attestations=(Signed[Attestation].seal(attested, world.keys["acme"]),),
-        aggregate=DIGEST,
-        model_before=DIGEST,
-        model_after=DIGEST,
-        state_after=DIGEST,
-        epsilon_spent=0.5,
-    )

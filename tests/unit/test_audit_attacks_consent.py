@@ -9,23 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from round_papers import Rounds, task_of
 
-from consent.contract import (
-    Act,
-    Attestation,
-    DecisionQuery,
-    Label,
-    Mechanism,
-    NumericFeature,
-    Participant,
-    Phase,
-    PrivacyTarget,
-    RoundManifest,
-    RoundRelease,
-    Signed,
-    SnapshotHead,
-    TaskSpec,
-)
+from consent.contract import Act, DecisionQuery, RoundManifest, Signed, SnapshotHead
 from consent.errors import RoundRefusedError, StaleSnapshotError
 from consent.log.commitments import Opening, SealedOpening, commit
 from consent.log.merkle import leaf_hash
@@ -36,15 +22,6 @@ from consent.service import rounds as service_rounds
 
 PURPOSE = "conversion"
 ANN, BEN, EVE, KIM = (hashlib.sha256(name.encode()).hexdigest() for name in ("ann", "ben", "eve", "kim"))
-MODEL = hashlib.sha256(b"model").hexdigest()
-TASK = TaskSpec(
-    task_id="propensity",
-    purpose=PURPOSE,
-    features=(NumericFeature(name="age", lower=18, upper=99),),
-    label=Label(name="bought"),
-    privacy=PrivacyTarget(epsilon=2.0, delta=1e-6),
-    minimum_cohort=2,
-)
 
 
 @dataclass
@@ -52,31 +29,17 @@ class Town:
     """A service on either database, with one brand whose customers all said yes."""
 
     world: Any
+    rounds: Rounds
 
     def seal(self) -> Signed[SnapshotHead]:
-        (head,) = self.world.coordinator.seal_snapshots(PURPOSE, ["acme"])
-        sealed: Signed[SnapshotHead] = head
-        return sealed
+        (head,) = self.rounds.heads()
+        return head
 
     def manifest(self, head: Signed[SnapshotHead], number: int = 0) -> RoundManifest:
-        return RoundManifest(
-            run_id="run",
-            round=number,
-            attempt=0,
-            task=TASK.digest(),
-            purpose=PURPOSE,
-            phase=Phase.GRADIENT,
-            model=MODEL,
-            mechanism=Mechanism(sensitivity=1.0, noise_multiplier=16.0, grid=0.001),
-            epsilon_before=0.0,
-            epsilon_after=1.0,
-            opened_at=self.world.clock.now,
-            not_after=self.world.clock.now + timedelta(days=3),
-            participants=(Participant(brand="acme", key=self.world.keys["acme"].public_key, snapshot=head),),
-        )
+        return self.rounds.manifest(round=number, participants=self.rounds.lines(heads=[head]))
 
     def open(self, manifest: RoundManifest) -> None:
-        self.world.coordinator.open_round(Signed[RoundManifest].seal(manifest, self.world.keys["coordinator"]))
+        self.rounds.open(manifest)
 
     def allowed(self, subject: str) -> bool:
         query = DecisionQuery(brand="acme", subject=subject, purpose=PURPOSE)
@@ -92,9 +55,7 @@ def town(consent_worlds: Callable[..., Any], database_url: str) -> Town:
     world = consent_worlds(database_url=database_url)
     world.declare(PURPOSE)
     world.record("acme", Act.GRANT, ANN, BEN, EVE, KIM)
-    assert world.coordinator
-    world.officer.approve_task(TASK, 2.0, ["acme"])
-    return Town(world)
+    return Town(world, Rounds.approved(world, "acme", task=task_of()))
 
 
 def test_row_01_a_snapshot_from_before_a_withdrawal_opens_no_round(town: Town) -> None:
@@ -116,30 +77,9 @@ def test_row_01_a_brand_that_attests_an_older_snapshot_is_refused(town: Town) ->
     town.world.record("acme", Act.WITHDRAW, ANN)
     asked = town.manifest(town.seal())
     town.open(asked)
-    attested = Attestation(
-        brand="acme",
-        manifest=asked.digest(),
-        snapshot_root=old.body.root,
-        payload=MODEL,
-        ledger_entry=1,
-        epsilon_spent=0.5,
-        noise="system",
-    )
-    release = RoundRelease(
-        run_id="run",
-        round=0,
-        task=asked.task,
-        purpose=PURPOSE,
-        manifests=(asked.digest(),),
-        attestations=(Signed[Attestation].seal(attested, town.world.keys["acme"]),),
-        aggregate=MODEL,
-        model_before=MODEL,
-        model_after=MODEL,
-        state_after=MODEL,
-        epsilon_spent=0.5,
-    )
+    attested = town.rounds.attest(asked, "acme", snapshot_root=old.body.root)
     with pytest.raises(RoundRefusedError, match="attests another snapshot"):
-        town.world.coordinator.commit_release(Signed[RoundRelease].seal(release, town.world.keys["coordinator"]))
+        town.rounds.commit(town.rounds.release(asked, attestations=(attested,)))
     assert town.place_of("release_committed") == []
 
 

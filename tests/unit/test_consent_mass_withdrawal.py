@@ -3,28 +3,15 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from threading import Event
 from typing import Any
 
 import pytest
+from round_papers import Rounds, mechanism_of, task_of
 from sqlalchemy import func, select
 
 from consent import errors
-from consent.contract import (
-    Act,
-    DecisionQuery,
-    Label,
-    Mechanism,
-    NumericFeature,
-    Participant,
-    Phase,
-    PrivacyTarget,
-    RoundManifest,
-    Signed,
-    SnapshotHead,
-    TaskSpec,
-)
+from consent.contract import Act, DecisionQuery, Signed, SnapshotHead
 from consent.log.verify import verify_folder
 from consent.service.limits import WORK, Limits
 from consent.store.schema import ChoiceRow
@@ -47,16 +34,7 @@ class Leaving:
         world.declare(PURPOSE)
         world.record(BRAND, Act.GRANT, *self.subjects)
         world.clock.advance(60)
-        self.task = TaskSpec(
-            task_id="propensity",
-            purpose=PURPOSE,
-            features=(NumericFeature(name="age", lower=18, upper=99),),
-            label=Label(name="bought"),
-            privacy=PrivacyTarget(epsilon=1.0, delta=1e-6),
-            minimum_cohort=COHORT,
-        )
-        assert world.coordinator
-        world.officer.approve_task(self.task, 1.0, [BRAND])
+        self.rounds = Rounds.approved(world, BRAND, task=task_of(epsilon=1.0, minimum_cohort=COHORT))
 
     def withdraw(self, subjects: Sequence[str]) -> tuple[int, ...]:
         choices = [self.world.choice(BRAND, one, Act.WITHDRAW) for one in subjects]
@@ -71,26 +49,12 @@ class Leaving:
         return [answer.allowed for answer in self.world.brand(BRAND).decide(queries)]
 
     def head(self) -> Signed[SnapshotHead]:
-        (head,) = self.world.coordinator.seal_snapshots(PURPOSE, [BRAND])
+        (head,) = self.rounds.heads()
         return head
 
     def open(self, number: int, head: Signed[SnapshotHead]) -> None:
-        manifest = RoundManifest(
-            run_id="run",
-            round=number,
-            attempt=0,
-            task=self.task.digest(),
-            purpose=PURPOSE,
-            phase=Phase.GRADIENT,
-            model=subject(0),
-            mechanism=Mechanism(sensitivity=1.0, noise_multiplier=64.0, grid=0.001),
-            epsilon_before=0.0,
-            epsilon_after=1.0,
-            opened_at=self.world.clock.now,
-            not_after=self.world.clock.now + timedelta(hours=1),
-            participants=(Participant(brand=BRAND, key=self.world.keys[BRAND].public_key, snapshot=head),),
-        )
-        self.world.coordinator.open_round(Signed[RoundManifest].seal(manifest, self.world.keys["coordinator"]))
+        lines = self.rounds.lines(heads=[head])
+        self.rounds.open(self.rounds.manifest(round=number, mechanism=mechanism_of(64.0), participants=lines))
 
 
 @pytest.fixture
