@@ -1,13 +1,17 @@
-"""A brand whose mapping is declared, and TC strings that count for it."""
+"""A brand whose mapping is declared, signals and TC strings that count for it, and what the log says of them."""
 
 import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import select
+
 from consent.contract import Act, Channel, Choice, DecisionQuery, Notice
 from consent.preference_signals import SignalMapping, TcExport, TcfRules
+from consent.searching import LogQuery
 from consent.signals import OptOut, TcfMapping, TcIssuer, TcString, VendorSet, encode_tc_string
+from consent.store.schema import LogHead
 
 BRAND = "acme"
 PURPOSE = "conversion"
@@ -42,6 +46,10 @@ STRING = TcString(
 
 def pseudonym(label: str) -> str:
     return hashlib.sha256(label.encode()).hexdigest()
+
+
+ANN = pseudonym("ann")
+BEN = pseudonym("ben")
 
 
 def declare(world: Any, **fields: Any) -> SignalMapping:
@@ -86,3 +94,22 @@ def act(world: Any, subject: str, act: Act, key: str, **fields: Any) -> None:
         scope["notice"] = world.notices[fields.get("purpose", PURPOSE)]
     choice = Choice.model_validate({"brand": BRAND, "subject": subject, "act": act, **scope, **fields})
     world.brand(BRAND).record([choice], idempotency_key=key)
+
+
+def log_size(world: Any) -> int:
+    with world.app.state.workplace.reading() as unit:
+        size: int = unit.session.scalar(select(LogHead.size))
+    return size
+
+
+def entry(world: Any, index: int) -> dict[str, Any]:
+    """Return what an entry about Ann says."""
+    page = world.brand(BRAND).search_log(LogQuery(brand=BRAND, subject=ANN, limit=500))
+    (payload,) = [hit.payload for hit in page.entries if hit.log_index == index]
+    found: dict[str, Any] = payload
+    return found
+
+
+def gpc(world: Any, *values: str, subject: str = ANN) -> Any:
+    world.clock.advance()
+    return world.brand(BRAND).honour_gpc(BRAND, subject, values)
