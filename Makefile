@@ -31,6 +31,7 @@ bench: $(STAMP)
 	$(BIN)/python -m simulations.bench rounds --json runs/bench-rounds.json
 	$(BIN)/python -m simulations.bench accuracy --json runs/bench-accuracy.json
 	$(BIN)/python -m simulations.bench log --json runs/bench-log.json
+	$(BIN)/python -m simulations.bench consent --json runs/bench-consent.json
 
 clean:
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -9,6 +9,7 @@ import pytest
 from typer.main import get_command
 
 import confide
+from simulations.bench.__main__ import BENCHMARKS
 
 ROOT = Path(confide.__file__).parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -60,6 +61,11 @@ def parse(command: click.Command, words: list[str]) -> None:
         parse(found, words[1:])
         return
     command.make_context(command.name, [*words], resilient_parsing=False)
+
+
+def test_make_bench_runs_every_benchmark() -> None:
+    named = re.findall(r"-m simulations\.bench (\w+) ", (ROOT / "Makefile").read_text())
+    assert sorted(named) == sorted(BENCHMARKS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
