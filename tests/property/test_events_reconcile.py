@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,7 +41,7 @@ def good(index: int) -> str:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15, 40), deadline=None)
 @given(bad=st.lists(half_right | garbage, max_size=12))
 def test_every_segment_record_is_accounted_for(bad: list[str]) -> None:
     one_line_each = [line.replace("\n", " ") for line in bad]
@@ -59,7 +60,7 @@ def test_every_segment_record_is_accounted_for(bad: list[str]) -> None:
     store.close()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(12, 30), deadline=None)
 @given(bad=st.lists(garbage | st.lists(garbage, min_size=5, max_size=7).map(",".join), max_size=12))
 def test_every_receipt_is_accounted_for(bad: list[str]) -> None:
     one_line_each = [line.replace("\n", " ") for line in bad]

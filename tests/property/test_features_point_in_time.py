@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,7 +63,7 @@ def same(left: CustomerTable, right: CustomerTable) -> bool:
     )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(5, 12), deadline=None)
 @given(before=events(after=False), after=events(after=True))
 def test_nothing_after_the_cutoff_changes_a_feature(before: list[Event], after: list[Event]) -> None:
     store = EventStore(clock=lambda: CUTOFF + timedelta(days=30))
@@ -73,7 +74,7 @@ def test_nothing_after_the_cutoff_changes_a_feature(before: list[Event], after: 
     store.close()
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=examples(3, 6), deadline=None)
 @given(before=events(after=False))
 def test_one_customer_alone_gets_the_features_of_the_batch(before: list[Event]) -> None:
     store = EventStore(clock=lambda: CUTOFF)

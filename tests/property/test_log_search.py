@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pytest
+from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -107,7 +108,7 @@ def time_of(wanted: tuple[int, int] | None, written: list[Written]) -> datetime 
     until=TIMES,
     limit=st.integers(1, 4),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(20, 40), deadline=None)
 def test_all_pages_together_are_what_a_filter_gives(
     drawn: list[tuple[int, str, int | None]],
     gone: set[int],

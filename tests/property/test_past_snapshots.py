@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from consent_model import START, Service, choice_of, purpose_named
+from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,7 +93,7 @@ class History:
         return head.body.log_size, head.body.not_after, members, reasons
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(12, 30), deadline=None)
 @given(STEPS)
 def test_the_past_is_told_as_it_was(service: Service, steps: list[tuple[Any, ...]]) -> None:
     service.now = START

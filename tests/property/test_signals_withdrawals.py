@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from depth import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from signal_values import gpp_strings, tc_strings
@@ -83,7 +84,7 @@ def created(text: str) -> Any:
 NUMBERS = count()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25, 60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(moves=st.lists(MOVES, min_size=2, max_size=8))
 def test_a_withdrawal_is_undone_by_later_consent_alone(
     world: Any, moves: list[tuple[int, tuple[str, Any, Any]]]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from consent_model import NOTICE, START, Service, choice_of, purpose_named
+from depth import examples
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -104,7 +105,7 @@ BOTH = [(("act", ANN, YES, None), False), (("act", BEN, YES, None), False)]
 SECOND = [(("merge", (ANN, BEN)), False), (("act", BEN, NO, None), False)]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(8, 25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
 @example([*BOTH, (("erase", ANN), False), (("act", BEN, NO, None), True)])
 @example([*BOTH, (("act", ANN, NO, None), True), (("erase", ANN), True), (("act", BEN, NO, None), False)])

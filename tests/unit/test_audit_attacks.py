@@ -5,13 +5,13 @@ import logging
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
 from log_looks import look
-from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
 from consent.contract import Act, DecisionQuery
@@ -131,25 +131,22 @@ def test_row_22_a_choice_and_its_entry_are_there_together_or_not_at_all(
     assert consent_world.brand("acme").search_log(LogQuery(brand="acme", subject=ANN)).entries == ()
 
 
-def test_row_23_a_database_that_can_not_be_written_grants_nothing(consent_world: Any) -> None:
+def test_row_23_a_database_that_can_not_be_written_grants_nothing(
+    consent_worlds: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A foreign process holds the database's write lock for longer than the service is willing to wait."""
-    brand = consent_world.brand("acme")
-    workplace: Workplace = consent_world.app.state.workplace
-    with sqlite3.connect(consent_world.settings.data_dir / "consent.db", isolation_level=None) as holder:
+    monkeypatch.setattr("consent.store.database.BUSY_TIMEOUT_MS", 1)
+    world = consent_worlds()
+    world.declare(PURPOSE)
+    brand = world.brand("acme")
+    with closing(sqlite3.connect(world.settings.data_dir / "consent.db", isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
-        workplace.database.engine.dispose()
-        event.listen(workplace.database.engine, "connect", _impatient)
         with pytest.raises(UnavailableError):
-            consent_world.record("acme", Act.GRANT, ANN)
+            world.record("acme", Act.GRANT, ANN)
         assert not brand.decide([DecisionQuery(brand="acme", subject=ANN, purpose=PURPOSE)])[0].allowed
         holder.execute("ROLLBACK")
-    holder.close()
-    consent_world.record("acme", Act.GRANT, ANN)
+    world.record("acme", Act.GRANT, ANN)
     assert brand.decide([DecisionQuery(brand="acme", subject=ANN, purpose=PURPOSE)])[0].allowed
-
-
-def _impatient(connection: Any, _record: object) -> None:
-    connection.execute("PRAGMA busy_timeout=1")
 
 
 def test_row_23_a_folder_that_can_not_be_written_turns_health_red_and_is_caught_up(

@@ -245,9 +245,9 @@ def test_a_handler_without_its_filter_answers_only_about_the_brand_that_asks(
 
 
 @pytest.fixture
-def plain_login(postgres_url: Callable[[], str]) -> Iterator[tuple[str, str]]:
+def plain_login(empty_postgres_url: Callable[[], str]) -> Iterator[tuple[str, str]]:
     """The URL of a database that a login owns which is nothing else, and the administrator's URL."""
-    admin = postgres_url()
+    admin = empty_postgres_url()
     url = make_url(admin)
     login = f"login_{url.database}"
     with psycopg.connect(admin.replace("+psycopg", ""), autocommit=True) as connection:

@@ -11,7 +11,7 @@ import anyio
 import httpx
 import pytest
 import sqlalchemy as sa
-from alembic import command
+from older_database import insert, upgrade_to
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
@@ -19,7 +19,6 @@ from consent.bulk_import.reading import NDJSON
 from consent.contract import Act
 from consent.service import kept_requests
 from consent.store import Database
-from consent.store.database import _alembic_config
 from consent.store.schema import IdempotencyRow
 
 ANN, BEN = (hashlib.sha256(name).hexdigest() for name in (b"ann", b"ben"))
@@ -166,24 +165,15 @@ def fail() -> None:
     raise OperationalError(f"row of {ANN}", None, OSError(ANN))
 
 
-def insert(connection: sa.Connection, name: str, row: dict[str, Any]) -> None:
-    connection.execute(sa.table(name, *map(sa.column, row)).insert().values(row))
-
-
 @pytest.fixture
-def earlier(database_url: str) -> Iterator[Database]:
+def earlier(empty_database_url: str) -> Iterator[Database]:
     """A database of the release before, in which a request is kept."""
-    database = Database.connect(database_url)
+    database = Database.connect(empty_database_url)
     with database.engine.begin() as connection:
-        config = _alembic_config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0011")
-        insert(connection, "log_entries", {"log_index": 0, "entry": b""})
-        insert(
-            connection, "principals", {"id": 1, "role": "brand", "name": "acme", "token_hash": "0", "log_index": 0}
-        )
-        row = {"principal_id": 1, "key": "k", "request": "r", "response": b"", "first_index": 0}
-        insert(connection, "idempotency_keys", row)
+        upgrade_to(connection, "0011")
+        insert(connection, "log_entries", log_index=0, entry=b"")
+        insert(connection, "principals", id=1, role="brand", name="acme", token_hash="0", log_index=0)
+        insert(connection, "idempotency_keys", principal_id=1, key="k", request="r", response=b"", first_index=0)
     yield database
     database.close()
 

@@ -120,9 +120,9 @@ def test_the_published_openings_of_a_customer_are_sealed(consent_world: Any) -> 
 
 
 @pytest.fixture
-def older(database_url: str) -> Iterator[Database]:
+def older(empty_database_url: str) -> Iterator[Database]:
     """A database of the first schema, with three choices in clear and the answer that they were given."""
-    database = Database.connect(database_url)
+    database = Database.connect(empty_database_url)
     moment = datetime(2026, 11, 2, tzinfo=UTC)
     with database.engine.begin() as connection:
         upgrade_to(connection, "0001")

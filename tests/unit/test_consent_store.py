@@ -62,8 +62,8 @@ def test_the_migrations_lead_to_the_schema(database: Database) -> None:
     database.migrate()
 
 
-def test_a_database_without_schema_is_refused(database_url: str) -> None:
-    database = Database.connect(database_url)
+def test_a_database_without_schema_is_refused(empty_database_url: str) -> None:
+    database = Database.connect(empty_database_url)
     with pytest.raises(SetupError, match="confide consent init"):
         database.check_schema()
     database.close()
@@ -105,7 +105,7 @@ def test_a_writer_with_an_old_head_is_refused(database: Database, monkeypatch: p
     """The compare-and-swap holds even where the lock on the head would not."""
     with database.writing() as session:
         append(session, [{"kind": "first"}])
-    monkeypatch.setattr(store, "read_head", lambda *_, **__: Frontier())
+    monkeypatch.setattr(store, "_head", lambda *_: Frontier())
     with pytest.raises(LogConflictError), database.writing() as session:
         append(session, [{"kind": "fork"}])
     monkeypatch.undo()

@@ -19,9 +19,9 @@ STATES = {"pending": "expired", "approved": "expired", "rejected": "rejected", "
 
 
 @pytest.fixture
-def before_persons(database_url: str) -> Iterator[Database]:
+def before_persons(empty_database_url: str) -> Iterator[Database]:
     """A database of schema 0010, with requests of somebody who was enrolled and of somebody from a provider."""
-    database = Database.connect(database_url)
+    database = Database.connect(empty_database_url)
     with database.engine.begin() as connection:
         upgrade_to(connection, "0010")
         insert(connection, "log_entries", log_index=0, entry=b"e", salt=b"s" * 16, payload=b"{}")
