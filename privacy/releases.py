@@ -8,22 +8,12 @@ one that were would need the composition of privacy-loss distributions, and a li
 
 import math
 from collections.abc import Sequence
-from enum import StrEnum
 
 from privacy.errors import InvalidContributionError
 from privacy.mechanisms import GridGaussian
 
 GRID = 2.0**-10
 """Step of sums of counts and of bounded numbers, in units of the largest number that one customer adds to one."""
-
-
-class ReleaseKind(StrEnum):
-    """What a line of a ledger is for."""
-
-    ROUND = "round"
-    METRIC = "metric"
-    HISTOGRAM = "histogram"
-    FEATURE_BINS = "feature_bins"
 
 
 def histograms(count: int, noise_multiplier: float) -> GridGaussian:
