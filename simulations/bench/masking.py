@@ -10,8 +10,10 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from privacy.discrete_gaussian import DiscreteGaussian
 from privacy.secure_sum import Member, Opener, Ring, Scheme
@@ -79,7 +81,8 @@ class SecureRounds:
         context = hashlib.sha256(slot.to_bytes(4, "big")).digest()
         present, ring = frozenset(self._scheme.brands), Ring(64)
         shares = DiscreteGaussian(DEVIATION**2)
-        masked, expected = {}, np.zeros(self._case.parameters, dtype=np.int64)
+        masked: dict[str, NDArray[np.unsignedinteger[Any]]] = {}
+        expected = np.zeros(self._case.parameters, dtype=np.int64)
         for name, member in self._members.items():
             drawn = shares.draw(self._values.size, secrets.token_bytes) if noise else 0
             own = self._values + drawn

@@ -108,7 +108,7 @@ def _check_noise(task: TaskSpec, brands: int) -> None:
     try:
         for marginals in (None, Marginals(np.zeros(solver.marginals_length), 1)):
             solver.mechanism(marginals)
-            if privacy.trust_mode == Mode.DISTRIBUTED:
+            if privacy.trust_mode == "distributed":
                 names = tuple(str(number) for number in range(brands))
                 Scheme(bytes(KEY_BYTES), names, privacy.colluders, privacy.dropouts, slots=1)
                 solver.shares(marginals)

@@ -63,6 +63,41 @@ def check_document(found: dict[str, Any], *, brands: int, rounds: int, epsilon: 
     assert {"path", "size", "root"} <= found["log"].keys()
 
 
+def test_a_small_run_under_the_secure_sum_says_its_mode_and_noise(tmp_path: Path) -> None:
+    options = (
+        "--brands",
+        4,
+        "--rounds",
+        2,
+        "--seeds",
+        1,
+        "--epsilon",
+        4,
+        "--run-id",
+        "one",
+        "--minimum-cohort",
+        20,
+    )
+    trust = ("--mode", "distributed", "--colluders", 0, "--dropouts", 1, "--brands-per-customer", 2)
+    words = ("simulate", "--csv", small_csv(tmp_path), "--target", "bought", *options, *trust, "--noise-seed", 5)
+    done = confide(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stdout.split())
+    assert "NO privacy guarantee" in told
+    assert "per customer at up to 2 brands, over all 3 rounds" in told
+    assert "only sums over brands were opened; each had 1.33 times the noise" in told
+    found = json.loads((tmp_path / "runs" / "one" / "result.json").read_text())
+    assert (found["mode"], found["dropouts"], found["colluders"], found["brands_per_customer"]) == (
+        "distributed",
+        1,
+        0,
+        2,
+    )
+    assert found["seeds"][0]["noise"] == [4 / 3] * 3
+    assert found["epsilon_by_brands"] == sorted(found["epsilon_by_brands"])
+    assert found["epsilon_by_brands"][-1] == pytest.approx(4.0, rel=1e-9) == found["epsilon"]
+
+
 def test_a_small_run_writes_what_is_promised_and_its_log_verifies(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     options = ("--brands", 2, "--epsilon", 4, "--rounds", 3, "--seeds", 2, "--run-id", "one", "--json", out)
