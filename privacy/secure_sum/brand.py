@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -91,6 +92,10 @@ class Member:
 
     def advertise(self) -> Advertisement:
         """Return what the brand publishes and signs before the run."""
+        return self._advertisement
+
+    @cached_property
+    def _advertisement(self) -> Advertisement:
         return Advertisement(
             brand=self._brand,
             box_key=self._box.public_key().public_bytes_raw(),
@@ -214,7 +219,7 @@ class Member:
 
     def _meet(self, advertisements: Iterable[Advertisement]) -> None:
         peers = _complete(self._scheme, advertisements)
-        if peers[self._brand] != self.advertise():
+        if peers[self._brand] != self._advertisement:
             raise SecureSumError("What is said to be this brand's advertisement is not what it advertised.")
         if self._peers and peers != self._peers:
             raise SecureSumError("The run's brands were advertised otherwise before; start another run.")
