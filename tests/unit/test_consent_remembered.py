@@ -67,6 +67,9 @@ def customers_token(world: Any) -> Case:
 
 
 def erased_customers_token(world: Any) -> Case:
+    """Both officers are there before: to enrol somebody has everybody forgotten as well."""
+    assert world.officer
+    assert world.second_officer
     token, _, ask = customers_token(world)
     return token, lambda: erase_by_two(world, ANN), ask
 
