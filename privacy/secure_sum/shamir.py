@@ -34,6 +34,16 @@ def _tables() -> tuple[Bytes, NDArray[np.int64]]:
 _POWERS, _LOGARITHMS = _tables()
 
 
+def _products() -> tuple[bytes, ...]:
+    """Return, for each factor, its product with every byte: `bytes.translate` multiplies faster than indexing."""
+    everything = _POWERS[_LOGARITHMS[:, None] + _LOGARITHMS[None, :]]
+    everything[0, :] = everything[:, 0] = 0
+    return tuple(row.tobytes() for row in everything)
+
+
+_PRODUCTS = _products()
+
+
 def share(secrets: Bytes, threshold: int, points: Sequence[int], random_bytes: RandomBytes) -> Bytes:
     """Split secrets so that `threshold` of the shares give them back and fewer tell nothing.
 
@@ -56,7 +66,7 @@ def share(secrets: Bytes, threshold: int, points: Sequence[int], random_bytes: R
     shares = np.zeros((len(points), secrets.size), dtype=np.uint8)
     for row, point in enumerate(points):
         for coefficient in coefficients:
-            shares[row] = _times(shares[row] ^ coefficient, point)
+            shares[row] = times(shares[row] ^ coefficient, point)
         shares[row] ^= secrets
     return shares
 
@@ -72,7 +82,7 @@ def reconstruct(shares: Mapping[int, Bytes], threshold: int) -> Bytes:
     points = sorted(shares)[:threshold]
     secrets = np.zeros_like(shares[points[0]])
     for point in points:
-        secrets ^= _times(shares[point], _weight_at_zero(point, points))
+        secrets ^= times(shares[point], _weight_at_zero(point, points))
     return secrets
 
 
@@ -85,6 +95,6 @@ def _weight_at_zero(point: int, points: Sequence[int]) -> int:
     return int(_POWERS[exponent % ORDER])
 
 
-def _times(values: Bytes, factor: int) -> Bytes:
-    product = _POWERS[_LOGARITHMS[values] + _LOGARITHMS[factor]]
-    return np.where(values == 0, np.uint8(0), product)
+def times(values: Bytes, factor: int) -> Bytes:
+    """Return the product of each byte, shape (n,), with one factor, in the field."""
+    return np.frombuffer(values.tobytes().translate(_PRODUCTS[factor]), dtype=np.uint8)

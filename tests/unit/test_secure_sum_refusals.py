@@ -15,7 +15,7 @@ from privacy.errors import SecureSumError, TamperedShareError, TooFewBrandsError
 from privacy.secure_sum import Member, MemberState, Ring, Scheme, SealedShares, UnmaskRequest
 from privacy.secure_sum.masks import Place, agree, mask
 from privacy.secure_sum.scheme import largest_sum
-from privacy.secure_sum.shamir import share
+from privacy.secure_sum.shamir import share, times
 
 NAMES = tuple(f"brand-{number}" for number in range(5))
 
@@ -281,6 +281,23 @@ def test_a_mask_differs_with_every_part_of_its_place() -> None:
     for other in others:
         assert not np.any(original == mask(b"s" * 32, other))
     assert not np.any(original == mask(b"t" * 32, place))
+
+
+def test_the_field_is_that_of_aes() -> None:
+    """FIPS 197, section 4.2: by shifting and adding, and its own example, {57} times {83} is {c1}."""
+
+    def product(one: int, other: int) -> int:
+        total = 0
+        while other:
+            total ^= one * (other & 1)
+            one = one << 1 ^ (0x11B if one & 0x80 else 0)
+            other >>= 1
+        return total
+
+    everything = np.arange(256, dtype=np.uint8)
+    for factor in range(256):
+        assert times(everything, factor).tolist() == [product(value, factor) for value in range(256)]
+    assert times(np.array([0x57], dtype=np.uint8), 0x83).tolist() == [0xC1]
 
 
 def test_fewer_shares_than_the_threshold_say_nothing_about_a_secret() -> None:
