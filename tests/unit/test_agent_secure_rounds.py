@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from secure_bench import TOWN, SecureBench, secure_task
 from small_federation import DELTA, EPSILON, PURPOSE, ZeroNoise
 
+from client.agent import secure_tables
 from client.errors import StaleRoundError
 from client.features.encoding import cells
 from client.port import ModelDelivery
@@ -241,3 +242,18 @@ class _Failing:
 
     def random_bytes(self, size: int) -> bytes:
         raise OSError(f"no entropy for {size}")
+
+
+def test_ledger_line_and_masked_sum_fail_together(bench: SecureBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.set_up()
+
+    def full(*_args: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(secure_tables, "add_slot", full)
+        with pytest.raises(OSError, match="no space"):
+            bench.mask(bench.manifest(), ["ant"])
+    assert [row[4] for row in bench.first.ledger_rows()] == ["reserved"]
+    bench.play()
+    assert bench.first.agent.ledger.lines(PURPOSE) == 1
