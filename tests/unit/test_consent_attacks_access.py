@@ -311,7 +311,7 @@ def test_row_17_every_route_closes_to_keys_that_ended_and_to_what_they_were_not_
     for name in routes:
         assert [ask(world, name, made.key).status_code for made in (revoked, expired)] == [401, 401], name
     for scope in scopes:
-        assert scope.partition(":")[2].partition("/")[0] not in {"api-keys", "metrics", "principals"}
+        assert scope.partition(":")[2].partition("/")[0] not in {"api-keys", "principals"}
 
 
 def ask(world: Any, name: str, token: str) -> httpx.Response:
