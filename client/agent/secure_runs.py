@@ -93,6 +93,7 @@ class SecureRuns:
         self._live: dict[str, _Live] = {}
         self._one_at_a_time = threading.Lock()
         tables.create_tables(ledger.database)
+        empty_log(ledger.database)
 
     def setup(self, request: SetupRequest) -> str:
         """Join a run, or say again what was said when it was joined; see `AgentPort.setup`.

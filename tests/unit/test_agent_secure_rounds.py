@@ -1,6 +1,7 @@
 """Agents of a run whose sums are masked: the sum is exact, noise is shared, and a round costs one ledger line."""
 
 import hashlib
+import shutil
 import stat
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from secure_bench import TOWN, SecureBench, secure_task
 from small_federation import DELTA, EPSILON, PURPOSE, ZeroNoise
 
-from client.agent import secure_tables
-from client.errors import StaleRoundError
+from client.agent import secure_runs, secure_tables
+from client.errors import OrderRefusalError, StaleRoundError
 from client.features.encoding import cells
 from client.port import ModelDelivery
 from client.training import Contribution, Trainer
@@ -170,6 +171,24 @@ def test_the_secrets_of_a_run_are_deleted_with_its_model(bench: SecureBench) -> 
     bench.first.agent.install(ModelDelivery(bench.task.model_dump_json(), bench.release, arrays))
     assert secret not in held_bytes(bench.first.folder)
     assert bench.first.agent.ledger.lines(PURPOSE) == bench.task.total_rounds
+
+
+def test_secrets_that_a_crash_left_in_the_log_are_deleted_at_the_start(
+    bench: SecureBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.set_up()
+    secret, one = secret_of(bench), bench.first
+    monkeypatch.setattr(secure_runs, "empty_log", lambda _database: None)
+    bench.wait(timedelta(days=8))
+    with pytest.raises(OrderRefusalError):
+        one.agent.share(bench.share_request())
+    shutil.copytree(one.folder, tmp_path / "crashed")
+    assert secret in held_bytes(tmp_path / "crashed")
+    monkeypatch.undo()
+    one.close()
+    one.folder = tmp_path / "crashed"
+    one.agent = one.assemble()
+    assert secret not in held_bytes(one.folder)
 
 
 def test_the_secrets_of_a_run_are_deleted_when_its_time_is_over(bench: SecureBench) -> None:
