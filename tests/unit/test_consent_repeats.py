@@ -10,13 +10,15 @@ import pytest
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from rights_desk import PURPOSE, hold_round
+from secure_papers import rounds_of_five
 from signal_world import declare, tc_text
 from sqlalchemy import select
 
 from consent.client import ConsentClient
-from consent.contract import Act, LegalBasis, Notice, Purpose, SigningKey
-from consent.credentials import ApiKeyRequest, ApiKeyRevocation, SubjectTokenRequest
+from consent.contract import Act, LegalBasis, Notice, Purpose, RemedyPolicy, SigningKey
+from consent.credentials import ApiKeyRequest, ApiKeyRevocation, SubjectTokenRequest, SubjectTokenRevocation
 from consent.preference_signals import ConsentString, GpcSignal
+from consent.remedies import RemedyChoice
 from consent.rights import Objection, RequestKind, RightsRequest, Verification
 from consent.service.idempotency import REPLAYED
 from consent.service.openapi import describe, takes_key
@@ -58,6 +60,8 @@ LOOKS = {
 asked by POST to keep customers out of addresses."""
 FILES = {"/v1/imports"}
 """Whose header names the file, each part of which is recorded once; see `test_consent_import`."""
+EVIDENCE = {"/v1/remedies/closing"}
+"""What takes a whole history before it can be sent: that it takes a key is all that is looked at here."""
 
 
 OPTED_OUT = GppString(us_national=UsNational(sale_opt_out=1))
@@ -105,9 +109,8 @@ class CaughtError(Exception):
     """Carries what a client was about to send."""
 
 
-def caught(world: Any, method: str) -> Any:
+def caught(method: str, hold: Callable[[], object]) -> Any:
     """Hold a round up to the call of a method, and return what it was called with."""
-    world.record("acme", Act.GRANT, ANN, BEN)
 
     def catch(_self: ConsentClient, *sent: Any) -> None:
         raise CaughtError(*sent)
@@ -115,23 +118,55 @@ def caught(world: Any, method: str) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ConsentClient, method, catch)
         with pytest.raises(CaughtError) as sent:
-            hold_round(world)
+            hold()
     return sent.value.args
 
 
+def caught_in_round(world: Any, method: str) -> Any:
+    world.record("acme", Act.GRANT, ANN, BEN)
+    return caught(method, lambda: hold_round(world))
+
+
+def caught_in_secure_round(method: str, who: str = "coordinator") -> Callable[[Any], Sent]:
+    """Hold a round of masked sums: abandoned where nothing is closed, so that a brand can give back."""
+
+    def sent(world: Any) -> Sent:
+        rounds = rounds_of_five(world)
+
+        def hold() -> None:
+            rounds.set_up()
+            manifest = rounds.manifest()
+            rounds.open(manifest)
+            if method == "close_round":
+                rounds.close(rounds.closing(manifest))
+            rounds.abandon(manifest)
+            world.clock.advance(2 * 3_600)
+            rounds.give_back(who)
+
+        (paper,) = caught(method, hold)
+        return Sent(who, paper)
+
+    return sent
+
+
 def opened(world: Any) -> Sent:
-    (manifest,) = caught(world, "open_round")
+    (manifest,) = caught_in_round(world, "open_round")
     return Sent("coordinator", manifest)
 
 
 def released(world: Any) -> Sent:
-    (release,) = caught(world, "commit_release")
+    (release,) = caught_in_round(world, "commit_release")
     return Sent("coordinator", release)
 
 
 def approval(world: Any) -> Sent:
-    task, ceiling, brands = caught(world, "approve_task")
+    task, ceiling, brands = caught_in_round(world, "approve_task")
     return Sent("officer", Approval(task=task, ceiling=ceiling, brands=tuple(brands)))
+
+
+def remedy(world: Any) -> Sent:
+    world.record("acme", Act.GRANT, ANN, BEN)
+    return Sent("officer", RemedyChoice(task=hold_round(world).task, policy=RemedyPolicy.RETRAIN))
 
 
 def seal(world: Any) -> Sent:
@@ -170,6 +205,11 @@ def gpp_string(world: Any) -> Sent:
 
 def minted(_: Any) -> Sent:
     return Sent("acme", SubjectTokenRequest(brand="acme", subject=ANN, verified_by="letter"))
+
+
+def ended_token(world: Any) -> Sent:
+    assert world.customer("acme", ANN)
+    return Sent("acme", SubjectTokenRevocation(brand="acme", subject=ANN))
 
 
 def unmerged(world: Any) -> Sent:
@@ -211,17 +251,23 @@ REQUESTS: dict[str, Callable[[Any], Sent]] = {
     "/v1/requests/{request_id}/approve": decided("approve"),
     "/v1/requests/{request_id}/reject": decided("reject"),
     "/v1/rounds": opened,
+    "/v1/rounds/abandonment": caught_in_secure_round("abandon_round"),
+    "/v1/rounds/closing": caught_in_secure_round("close_round"),
+    "/v1/rounds/setup": caught_in_secure_round("record_setup"),
+    "/v1/rounds/unspent": caught_in_secure_round("state_unspent", "acme"),
     "/v1/signals/gpc": signal,
     "/v1/signals/gpp": gpp_string,
     "/v1/signals/tcf": tc_string,
     "/v1/snapshots": seal,
     "/v1/subject-tokens": minted,
+    "/v1/subject-tokens/revocation": ended_token,
     "/v1/subjects/guardian": guardian,
     "/v1/subjects/merge": lambda _: Sent("acme", Merge(brand="acme", subject=ANN, other=BEN)),
     "/v1/subjects/objection": objection,
     "/v1/subjects/unmerge": unmerged,
     "/v1/subjects/withdrawal": withdrawal,
     "/v1/tasks": approval,
+    "/v1/tasks/remedy": remedy,
     "/v1/webhooks": webhook,
 }
 SECRETS = {
@@ -264,7 +310,7 @@ def state(world: Any) -> tuple[int, int]:
 def test_every_post_takes_a_key_or_only_looks() -> None:
     keyed = {path for path in POSTS if takes_key(DOCUMENT[path]["post"])}
     assert keyed == POSTS.keys() - LOOKS
-    assert keyed == REQUESTS.keys() | FILES
+    assert keyed == REQUESTS.keys() | FILES | EVIDENCE
 
 
 def test_the_description_says_that_an_answer_may_be_that_of_before() -> None:
