@@ -18,6 +18,7 @@ from privacy.auditing import Canaries, NoiseSeen, gaussian_epsilon, one_run_epsi
 from privacy.mechanisms import GridGaussian
 from privacy.randomness import NoiseSource, RandomBytes, SystemNoise
 from privacy.solvers import AcceleratedAdditive, Marginals
+from simulations.audits import Audit
 
 COHORT = "0" * 64
 Released = Callable[[AcceleratedAdditive, Marginals | None, Sequence[NDArray[np.float64]]], "Opened"]
@@ -30,32 +31,6 @@ class Opened:
 
     total: NDArray[np.float64]
     noise_shares: float
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What an audit of one run found.
-
-    Attributes:
-        claimed: epsilon that was approved for the run, at its delta.
-        canaries: how many there were.
-        one_run: lower bound at 95 % whatever the mechanism is.
-        gaussian: lower bound at 95 % for Gaussian noise.
-        too_small: chance of noise as small as that seen, if it is what was stated.
-        repeated: chance of noise as alike between rounds as that seen, if it is fresh.
-    """
-
-    claimed: float
-    canaries: int
-    one_run: float
-    gaussian: float
-    too_small: float
-    repeated: float
-
-    def holds(self, significance: float = 1e-4) -> bool:
-        """Tell whether nothing speaks against the claim."""
-        within = max(self.one_run, self.gaussian) <= self.claimed
-        return within and min(self.too_small, self.repeated) > significance
 
 
 class Brands:

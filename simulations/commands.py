@@ -21,6 +21,7 @@ from consent.errors import ConsentError
 from consent.files import write_atomically
 from privacy.errors import PrivacyError
 from server.errors import ServerError
+from simulations.audits import Audit
 from simulations.errors import InputError, SimulationError
 from simulations.noise import NO_GUARANTEE
 from simulations.quiet import quiet_libraries
@@ -60,6 +61,7 @@ def simulate(
     dropouts: Annotated[int, typer.Option(help="Brands that may fail in a round, if distributed.")] = 0,
     colluders: Annotated[int, typer.Option(help="Brands whose noise is not counted on, if distributed.")] = 1,
     brands_per_customer: Annotated[int, typer.Option(help="Most brands that one customer is at.")] = 1,
+    audit: Annotated[bool, typer.Option(help="Measure with canaries what was released.")] = True,
     runs: RunsDir = Path("runs"),
     run_id: RunId = None,
     json: JsonFile = None,
@@ -91,7 +93,7 @@ def simulate(
         quiet_libraries()
         _describe(console, table, folder)
         results = _run_seeds(options, table, folder)
-        found = document(options, results, epsilons(options, table))
+        found = document(options, results, epsilons(options, table), _audited(options, table) if audit else None)
         _print_results(console, options, results[-1], found)
         content = json_format.dumps(found, indent=2).encode() + b"\n"
         for path in (folder / RESULT, *([json] if json is not None else [])):
@@ -188,10 +190,29 @@ def _print_results(
         highlight=False,
     )
     console.print(_trust(options.trust, result), highlight=False)
+    console.print(_audit(found["audit"]), highlight=False)
     last = result.log
     verdict = "verified" if last.verified else "NOT VERIFIED"
     console.print(f"log: {last.size} entries, {verdict}", highlight=False)
     _print_verify(console, last.path, last.vkey)
+
+
+def _audited(options: SimulateOptions, table: LabelledTable) -> Audit | None:
+    from simulations.simulate.audit import audit_run  # noqa: PLC0415 - a wrong path need not wait for torch
+
+    return audit_run(options, table)
+
+
+def _audit(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "audit: none; it was left out, or the sums have too few directions for canaries."
+    bound = max(found["one_run"], found["gaussian"])
+    verdict = "below" if bound <= found["claimed"] else "ABOVE"
+    noise = "as stated" if found["holds"] or bound > found["claimed"] else "NOT as stated"
+    return (
+        f"audit: {found['canaries']} canaries show an epsilon of at least {bound:.2f} (95 %), {verdict} the "
+        f"{found['claimed']:.2f} that is claimed; the noise is {noise}."
+    )
 
 
 def _brands(trust: Trust) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from simulations.audits import Audit
 from simulations.results import LogResult
 from simulations.simulate.options import SimulateOptions
 
@@ -27,8 +28,17 @@ class SeedResult:
     log: LogResult
 
 
-def document(options: SimulateOptions, results: Sequence[SeedResult], epsilons: Sequence[float]) -> dict[str, Any]:
-    """Return the JSON document of a finished simulation; `epsilons` is of a customer at 1, 2 ... brands."""
+def document(
+    options: SimulateOptions, results: Sequence[SeedResult], epsilons: Sequence[float], audit: Audit | None
+) -> dict[str, Any]:
+    """Return the JSON document of a finished simulation.
+
+    Args:
+        options: what was run.
+        results: of every seed.
+        epsilons: of a customer at 1, 2 ... brands.
+        audit: what canaries found, where there was an audit.
+    """
     aucs = [result.auc for result in results]
     last = results[-1]
     return {
@@ -52,6 +62,7 @@ def document(options: SimulateOptions, results: Sequence[SeedResult], epsilons: 
             }
             for name in last.brands
         ],
+        "audit": None if audit is None else {**asdict(audit), "holds": audit.holds()},
         "log": asdict(last.log),
         "seeds": [
             {

@@ -27,9 +27,13 @@ def small_csv(folder: Path) -> Path:
     rng = np.random.default_rng(3)
     spend, plan = rng.normal(size=400), rng.integers(0, 3, 400)
     bought = rng.random(400) < 1 / (1 + np.exp(-2 * spend - plan + 1))
-    rows = [f"{x:.3f},{'abc'[p]},{int(y)}" for x, p, y in zip(spend, plan, bought, strict=True)]
+    others = rng.normal(size=(400, 4))
+    rows = [
+        ",".join([f"{x:.3f}", "abc"[p], *(f"{value:.3f}" for value in more), str(int(y))])
+        for x, p, more, y in zip(spend, plan, others, bought, strict=True)
+    ]
     path = folder / "table.csv"
-    path.write_text("\n".join(["spend,plan,bought", *rows]))
+    path.write_text("\n".join(["spend,plan,visits,age,orders,returns,bought", *rows]))
     return path
 
 
@@ -110,6 +114,9 @@ def test_a_small_run_writes_what_is_promised_and_its_log_verifies(tmp_path: Path
     check_document(found, brands=2, rounds=3, epsilon=4.0, delta=1e-6)
     assert sum(brand["customers"] for brand in found["brands"]) == 320
     assert found["guaranteed"] is True
+    assert found["audit"]["holds"], found["audit"]
+    assert found["audit"]["claimed"] == pytest.approx(4.0)
+    assert "below the 4.00 that is claimed" in " ".join(done.stdout.split())
     log = Path(tmp_path, found["log"]["path"])
     assert found["log"]["size"] > 320
     verified = CliRunner().invoke(app, ["audit", "verify", str(log)])
