@@ -243,7 +243,7 @@ def test_a_fault_says_nothing_of_what_was_sent(
         raise RuntimeError(f"row of {CANARY}")
 
     acme = consent_world.brand("acme")
-    monkeypatch.setattr("consent.service.routes.decisions.decisions.decide", fail)
+    monkeypatch.setattr("consent.service.questions.decide", fail)
     with pytest.raises(errors.UnavailableError) as caught:
         acme.decide([DecisionQuery(brand="acme", subject=CANARY, purpose=PURPOSE)])
     assert CANARY not in str(caught.value)

@@ -124,7 +124,7 @@ def test_an_outage_says_when_to_come_back_and_reaches_the_caller_as_itself(
         raise raised
 
     client: ConsentClient = consent_world.brand("acme")
-    monkeypatch.setattr("consent.service.routes.decisions.decisions.decide", fail)
+    monkeypatch.setattr("consent.service.questions.decide", fail)
     query = DecisionQuery(brand="acme", subject=ANN, purpose="conversion")
     with pytest.raises(kind) as caught:
         client.decide([query])
