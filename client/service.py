@@ -70,10 +70,7 @@ def create_app(agent: AgentPort, *, relay_token: str) -> FastAPI:
         agent.install(ModelDelivery(task=body.task, release=body.release, arrays=decode(body.arrays)))
 
     _add_run_routes(app, agent, relay)
-    app.add_exception_handler(RefusalError, _refused)
-    app.add_exception_handler(_UnknownRelayError, _unknown_relay)
-    app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(ValueError, _malformed)
+    _add_refusals(app)
     return app
 
 
@@ -95,6 +92,13 @@ def _add_run_routes(app: FastAPI, agent: AgentPort, relay: Sequence[params.Depen
     @app.post("/v1/runs/open", dependencies=relay)
     def open_sum(body: OpenBody) -> TextAnswer:
         return TextAnswer(text=agent.open(OpenRequest(setup=body.setup, closing=body.closing)))
+
+
+def _add_refusals(app: FastAPI) -> None:
+    app.add_exception_handler(RefusalError, _refused)
+    app.add_exception_handler(_UnknownRelayError, _unknown_relay)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(ValueError, _malformed)
 
 
 def _refused(_request: Request, error: Exception) -> JSONResponse:
