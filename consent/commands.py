@@ -13,6 +13,7 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 
+from consent.answers.checking import check_answer
 from consent.bulk_import.command import import_file
 from consent.configuration import ServiceSettings
 from consent.errors import ConsentError
@@ -199,6 +200,20 @@ def check_received(
         trust = read_trust(vkey, policy)
         require_file(file)
         verdict = check_receipt(file.read_bytes(), trust)
+    _tell(verdict)
+
+
+@audit.command("check-decision")
+def check_decided(
+    file: Annotated[Path, typer.Argument(help="The evidence of a decision (JSON), as a client fetched it.")],
+    policy: Policy = None,
+    vkey: Vkey = None,
+) -> None:
+    """Check offline whether a decision was given; exit 0 verified, 1 not shown or disproved, 2 bad input."""
+    with _stopping():
+        trust = read_trust(vkey, policy)
+        require_file(file)
+        verdict = check_answer(file.read_bytes(), trust)
     _tell(verdict)
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
+from consent.answers import AnswersReceipt
 from consent.contract import (
     Abandonment,
     Choice,
@@ -140,6 +141,8 @@ class Decisions(ContractModel):
     """Answers, in the order of the questions."""
 
     decisions: tuple[Decision, ...]
+    receipt: AnswersReceipt
+    """With which each answer can be proven to have been given."""
 
 
 class SealRequest(ContractModel):
@@ -204,10 +207,13 @@ class RunPage(RunRecord):
 
 
 class PurposeCoverage(ContractModel):
-    """How many of a brand's known customers said yes, no, or were never asked, for one purpose."""
+    """For how many of a brand's known customers a purpose holds, does not, or was never asked for."""
 
     purpose: Name
     granted: int
+    """Whose yes holds now."""
+    lapsed: int
+    """Whose yes ended, was given under a notice that is replaced, or is merged with one that holds less."""
     withdrawn: int
     never_asked: int
 

@@ -260,7 +260,7 @@ def consent_worlds(tmp_path: Path) -> Iterator[Callable[..., ConsentWorld]]:
         def start(**values: Any) -> ConsentWorld:
             settings = ConsentSettings(
                 data_dir=tmp_path / f"consent-{uuid4().hex[:8]}",
-                **{"publish_interval": 0, "rate_factor": 1_000, **values},
+                **{"publish_interval": 0, "rate_factor": 1_000, "decision_interval": 60, **values},
             )
             clock = ManualClock()
             token = initialise(settings, clock=clock)

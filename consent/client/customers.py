@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
+from consent.answers import AnswerEvidence, AnswerProof, KeptAnswer
 from consent.bulk_import.verdicts import Summary, Verdict, read_answer
 from consent.client.calls import KEY, Calls
 from consent.contract import Choice, Decision, DecisionQuery
@@ -71,8 +72,25 @@ class CustomerCalls(Calls):
 
     def decide(self, queries: Sequence[DecisionQuery]) -> tuple[Decision, ...]:
         """Ask whether uses are allowed now, answered in order; brands."""
+        return self.decide_provably(queries).decisions
+
+    def decide_provably(self, queries: Sequence[DecisionQuery]) -> Decisions:
+        """Ask the same; the answers come with a receipt, whose `kept` gives what to keep of each; brands."""
         body = DecisionBatch(queries=tuple(queries))
-        return self._read(Decisions, self._ask("/v1/decisions", body)).decisions
+        return self._read(Decisions, self._ask("/v1/decisions", body))
+
+    def prove_answer(self, answer: KeptAnswer) -> AnswerEvidence:
+        """Return what shows that an answer was given, to be checked by `confide audit check-decision`.
+
+        Brands and their admins about their own, officers, auditors. That another answer was given at its place is
+        shown in the same way.
+
+        Raises:
+            NotFoundError: it is not logged yet, was not given, or is older than the service keeps leaves.
+        """
+        proof = self._read(AnswerProof, self._ask("/v1/decisions/proof", answer.proof_request()))
+        log_proof = self._get(f"/v1/log/proofs/{proof.log_index}").decode()
+        return AnswerEvidence(answer=answer, proof=proof, log_proof=log_proof)
 
     def roster(self, purpose: str) -> RosterView:
         """Return the caller's own roster, for `consent.decider`; brands."""

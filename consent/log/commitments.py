@@ -32,7 +32,7 @@ def commit(salt: bytes, payload: bytes) -> bytes:
 
 
 def canonical_payload(payload: Mapping[str, Any]) -> bytes:
-    """Encode as RFC 8785; where all values are strings or small integers, a shorter way gives the same bytes.
+    """Encode as RFC 8785; a shorter way gives the same bytes where values are strings, small integers or booleans.
 
     Raises:
         rfc8785.CanonicalizationError: the payload is not JSON.
@@ -43,6 +43,8 @@ def canonical_payload(payload: Mapping[str, Any]) -> bytes:
             fields.append(f"{encode_basestring(name)}:{encode_basestring(value)}")
         elif type(value) is int:
             fields.append(f"{encode_basestring(name)}:{value}")
+        elif type(value) is bool:
+            fields.append(f"{encode_basestring(name)}:{'true' if value else 'false'}")
         else:
             return canonical_json(payload)
     return f"{{{','.join(fields)}}}".encode()

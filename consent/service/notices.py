@@ -45,11 +45,12 @@ def publish(unit: Unit, notice: Notice) -> str:
                 language=notice.language,
                 text=notice.text,
                 replaced_by=None,
+                replaced_index=None,
                 log_index=index,
             )
         )
     if old is not None and notice.material:
-        old.replaced_by = digest
+        old.replaced_by, old.replaced_index = digest, index
         changed_for_all_brands(unit.session, notice.purpose, index)
     unit.session.flush()
     return digest

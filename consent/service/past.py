@@ -1,7 +1,6 @@
 """What held for one customer at an earlier moment, told again from acts, merges and replaced notices.
 
-The rule is `consent.service.holding`'s own; here is only what it is given. A notice that replaced another after it
-had been published itself counts as replacing none: a use is then told of rather than kept back.
+The rule is `consent.service.holding`'s own; here is only what it is given.
 """
 
 import json
@@ -11,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from consent.contract import Act
 from consent.log.commitments import Opening
@@ -139,13 +138,8 @@ def _merges(about: Iterable[Opening]) -> Iterable[_Merge]:
 
 
 def _replacements(unit: Unit) -> Iterable[_Replacement]:
-    new = aliased(NoticeRow)
-    rows = unit.session.execute(
-        select(NoticeRow.digest, NoticeRow.purpose, new.log_index).join(
-            new, (new.digest == NoticeRow.replaced_by) & (new.purpose == NoticeRow.purpose)
-        )
-    ).all()
-    hits = {hit.log_index: hit for hit in opened(unit, [index for *_, index in rows])}
-    for digest, purpose, index in rows:
-        if hits[index].payload.get("replaces") == digest:
-            yield _Replacement(index, recorded_at(hits[index]), digest, purpose)
+    rows = unit.session.scalars(select(NoticeRow).where(NoticeRow.replaced_index.is_not(None)))
+    replaced = [(row.digest, row.purpose, index) for row in rows if (index := row.replaced_index) is not None]
+    at = {hit.log_index: recorded_at(hit) for hit in opened(unit, [index for *_, index in replaced])}
+    for digest, purpose, index in replaced:
+        yield _Replacement(index, at[index], digest, purpose)

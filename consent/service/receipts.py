@@ -131,10 +131,9 @@ def _notices(unit: Unit, purpose: Purpose) -> Mapping[str, NoticeFacts]:
 
 
 def _replaced_at(unit: Unit, notice: str, purpose: Purpose) -> datetime:
-    """Return when the text that replaced a notice was published."""
+    """Return when a notice was replaced, which may be after the text that replaced it was published."""
     row = unit.session.get_one(NoticeRow, (notice, purpose.purpose))
-    new = unit.session.get_one(NoticeRow, (row.replaced_by, purpose.purpose))
-    return recorded_at(opened(unit, [new.log_index])[0])
+    return recorded_at(opened(unit, [row.replaced_index or 0])[0])
 
 
 def _evidence(folder: Path, openings: Sequence[Opening]) -> tuple[Evidence, ...]:

@@ -103,6 +103,7 @@ def _workplace(
         publish_interval=settings.publish_interval,
         random_bytes=random_bytes,
         limits=Limits(factor=settings.rate_factor, workers=settings.workers),
+        decision_interval=settings.decision_interval,
     )
     if not published:
         workplace.publish_soon()

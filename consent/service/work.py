@@ -10,12 +10,14 @@ from typing import Self
 
 from sqlalchemy.orm import Session
 
+from consent.answers import ANSWERED
 from consent.clock import Clock, utc_now
 from consent.log.payloads import RandomBytes, Subject
 from consent.log.publisher import Publisher
 from consent.log.publishing import BackgroundPublisher
 from consent.log.store import Payload, append, read_head
 from consent.service import isolation
+from consent.service.answers import AnswerLog, AnswerTree, keep_leaves
 from consent.service.kept_trees import KeptTrees
 from consent.service.keys import Keyring
 from consent.service.last_use import LastUse
@@ -112,6 +114,7 @@ class Workplace:
         publish_interval: float = 0,
         random_bytes: RandomBytes = secrets.token_bytes,
         limits: Limits | None = None,
+        decision_interval: float = 1,
     ) -> None:
         self.database = database
         self.publisher = publisher
@@ -119,6 +122,7 @@ class Workplace:
         self.clock = clock
         self.limits = limits or Limits()
         self.last_use = LastUse(database)
+        self.answers = AnswerLog(self._account, interval=decision_interval, random_bytes=random_bytes)
         self._publishing = BackgroundPublisher(publisher, interval=publish_interval, on_failure=_tell)
         self._snapshot_validity = snapshot_validity
         self._random_bytes = random_bytes
@@ -152,6 +156,7 @@ class Workplace:
     def close(self) -> None:
         """Write and publish what is left, and give back the database."""
         self.last_use.close()
+        self.answers.close()
         self._publishing.close()
         self.database.close()
 
@@ -171,6 +176,11 @@ class Workplace:
             yield unit
         if unit.appended:
             self._publishing.appended()
+
+    def _account(self, trees: Sequence[AnswerTree]) -> None:
+        with self.writing() as unit:
+            indices = unit.log_all(ANSWERED, [tree.account() for tree in trees])
+            keep_leaves(unit.session, dict(zip(indices, trees, strict=True)), unit.now)
 
     def _unit(self, session: Session) -> Unit:
         return Unit(

@@ -162,6 +162,8 @@ class NoticeRow(Base):
     text: Mapped[str] = mapped_column(Text)
     replaced_by: Mapped[str | None] = mapped_column(DIGEST)
     """The notice whose text says something else: grants under this one hold no longer."""
+    replaced_index: Mapped[int | None] = mapped_column(BigInteger)
+    """The entry that says that it is replaced."""
     log_index: Mapped[int] = log_index()
 
 

@@ -45,6 +45,7 @@ ALLOWED = {
     "/v1/notices/{digest}": PRINCIPALS,
     "/v1/choices": {Role.BRAND},
     "/v1/decisions": {Role.BRAND},
+    "/v1/decisions/proof": {Role.OFFICER, Role.AUDITOR, Role.BRAND, Role.BRAND_ADMIN},
     "/v1/imports": {Role.BRAND},
     "/v1/snapshots": {Role.COORDINATOR},
     "/v1/snapshots/current": {Role.BRAND},

@@ -20,7 +20,7 @@ from consent.credentials import ApiKeyRequest
 from consent.log.commitments import SealedOpening
 from consent.log.store import stored
 from consent.service import isolation
-from consent.service.work import Workplace
+from consent.service.work import Unit, Workplace
 from consent.store.schema import (
     ApprovalRow,
     Base,
@@ -232,9 +232,9 @@ def test_the_role_ends_with_the_transaction(work: Workplace) -> None:
 def test_a_handler_without_its_filter_answers_only_about_the_brand_that_asks(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def coverage(session: Session, _brand: str) -> tuple[PurposeCoverage, ...]:
-        count = session.scalar(select(func.count()).select_from(StateRow)) or 0
-        return (PurposeCoverage(purpose=PURPOSE, granted=count, withdrawn=0, never_asked=0),)
+    def coverage(unit: Unit, _brand: str) -> tuple[PurposeCoverage, ...]:
+        count = unit.session.scalar(select(func.count()).select_from(StateRow)) or 0
+        return (PurposeCoverage(purpose=PURPOSE, granted=count, lapsed=0, withdrawn=0, never_asked=0),)
 
     monkeypatch.setattr("consent.service.routes.brands.oversight.coverage", coverage)
     askers = {"acme": 2, "bravo": 1}

@@ -44,6 +44,7 @@ POSTS = {route.path_format: route for route in ROUTES if route.methods == {"POST
 DOCUMENT = describe("Confide", ROUTES)["paths"]
 LOOKS = {
     "/v1/decisions",
+    "/v1/decisions/proof",
     "/v1/log/search",
     "/v1/receipts",
     "/v1/rosters",

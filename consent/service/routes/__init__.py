@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from consent.service.routes import (
+    answers,
     api_keys,
     brands,
     choices,
@@ -37,7 +38,8 @@ from consent.service.routes import (
 ROUTERS: tuple[APIRouter, ...] = tuple(
     module.router
     for module in (
-            api_keys,
+        answers,
+        api_keys,
         brands,
         choices,
         customers,

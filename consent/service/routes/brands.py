@@ -17,10 +17,10 @@ BrandName = Annotated[Name, Path()]
 
 @router.get("/v1/brands/{brand}/coverage", response_model=CoverageView)
 def coverage(request: Request, brand: BrandName, work: Work, caller: OfficerOrBrandSide) -> Response:
-    """Count what the brand's customers said, per purpose."""
+    """Count what holds for the brand's customers, per purpose."""
     require_sight(caller, brand)
     with work.reading() as unit:
-        return unless_known(request, CoverageView(purposes=oversight.coverage(unit.session, brand)))
+        return unless_known(request, CoverageView(purposes=oversight.coverage(unit, brand)))
 
 
 @router.get("/v1/brands/{brand}/budgets", response_model=BudgetsView)

@@ -8,7 +8,7 @@ from alembic import op
 from consent.store.tenancy import TENANT, grant, protect
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
