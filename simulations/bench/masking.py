@@ -1,8 +1,8 @@
 """What a secure sum costs in one process, and what Flower's own simulation costs beside the in-process grid."""
 
 import hashlib
-import importlib.util
 import json
+import os
 import secrets
 import statistics
 import subprocess
@@ -130,19 +130,27 @@ def _timed(rounds: SecureRounds, slot: int, *, noise: bool) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-def flower_with_ray(nodes: int) -> list[Record]:
-    """Measure the same round in Flower's own simulation, in a process of its own, where ray is installed."""
-    metrics = ("flower_with_ray.round_of_50_noop_clients", "flower_with_ray.start_of_50_clients")
-    if importlib.util.find_spec("ray") is None:
-        how = "not measured: ray is not installed; install it in an environment of its own to compare"
-        return [Record(metric, float("nan"), "ms", None, None, how) for metric in metrics]
-    command = [sys.executable, str(RAY), str(nodes), str(REPETITIONS)]
+def flower_with_ray(nodes: int) -> tuple[list[Record], str]:
+    """Measure the same round in Flower's own simulation, in a process of its own, and say what was found.
+
+    The interpreter is that of CONFIDE_RAY_PYTHON, as ray is best kept in an environment of its own.
+    """
+    python = os.environ.get("CONFIDE_RAY_PYTHON", sys.executable)
+    has_ray = subprocess.run([python, "-c", "import ray"], capture_output=True, check=False)  # noqa: S603
+    if has_ray.returncode != 0:
+        return (
+            [],
+            "Flower with ray was not measured beside it: CONFIDE_RAY_PYTHON names no interpreter that has ray",
+        )
+    command = [python, str(RAY), str(nodes), str(REPETITIONS)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=FLOWER_SECONDS)  # noqa: S603
     found = json.loads(done.stdout.splitlines()[-1])
     how = (
         f"Flower's simulation with ray, {nodes} clients that echo 64 floats; rounds: {spread(found['rounds'])} ms"
     )
-    return [
-        Record(metrics[0], statistics.median(found["rounds"]), "ms", None, None, how),
-        Record(metrics[1], found["start"], "ms", None, None, how),
+    middle = statistics.median(found["rounds"])
+    records = [
+        Record(f"flower_with_ray.round_of_{nodes}_noop_clients", middle, "ms", None, None, how),
+        Record(f"flower_with_ray.start_of_{nodes}_clients", found["start"], "ms", None, None, how),
     ]
+    return records, f"Flower with ray beside it: {middle:.4g} ms"

@@ -43,10 +43,11 @@ VECTORS, DIMENSION, CLIP_NORM = 5000, 150, 0.5
 
 def rounds(_data: Path) -> list[Record]:
     """Measure and return all records."""
-    return [_grid(), _grid_start(), *flower_with_ray(NODES), *secure_sums(), _gradients(), *_federations()]
+    peer, beside = flower_with_ray(NODES)
+    return [_grid(beside), _grid_start(), *peer, *secure_sums(), _gradients(), *_federations()]
 
 
-def _grid() -> Record:
+def _grid(beside: str) -> Record:
     app = ClientApp()
 
     @app.train()
@@ -62,7 +63,7 @@ def _grid() -> Record:
             raise RuntimeError("A node did not answer.")
 
     times = _timed(one_round)
-    how = f"in-process grid, {NODES} clients that echo 64 floats; {spread(times)} ms"
+    how = f"in-process grid, {NODES} clients that echo 64 floats; {spread(times)} ms; {beside}"
     return at_most("grid.round_of_50_noop_clients", statistics.median(times), "ms", 10.0, how)
 
 
