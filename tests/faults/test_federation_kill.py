@@ -1,12 +1,8 @@
 """A federation that dies anywhere goes on from its folder: nothing is released twice, nothing is overspent."""
 
-import json
 import os
 import random
-import select
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,19 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from federation_nursery import CRASHED, RUN, Nursery, released
 from small_federation import BRANDS, DELTA, EPSILON, PURPOSE, ROUNDS, Watcher, ZeroNoise, open_federation
 
-from consent.log.openings import FOLDER as OPENINGS
 from privacy.accounting import epsilon
 from simulations.federation import Federation
 from simulations.logs import log_state
 
-SUPPORT = Path(__file__).parents[1] / "support"
-RUN = "run-1"
 TOTAL_ROUNDS = ROUNDS + 1
 KILLS = 8
-CRASHED = 70
-PATIENCE = 120.0
 
 CRASHES = {
     "after the round is opened": 3,
@@ -39,55 +31,6 @@ CRASHES = {
     "after a brand installed the model": 2,
 }
 """Where the process dies, and at which call."""
-
-
-class Nursery:
-    """The parent of children that run federations; its lines are read with a deadline."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(SUPPORT / "federation_child.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        self._unread = b""
-        assert self.line() == "ready"
-
-    def start(self, folder: Path, *, noise: str, crash: tuple[str, int] | None = None) -> int:
-        """Start a child and return its process id."""
-        request = {"folder": str(folder), "run": RUN, "crash": crash, "noise": noise}
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        self._process.stdin.flush()
-        return int(self.line().removeprefix("child "))
-
-    def line(self, patience: float = PATIENCE) -> str:
-        """Return the next line, or an empty one when none came in time."""
-        assert self._process.stdout is not None
-        deadline = time.monotonic() + patience
-        while b"\n" not in self._unread:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._process.stdout], [], [], left)[0]:
-                return ""
-            chunk = os.read(self._process.stdout.fileno(), 4096)
-            assert chunk, "the parent of the federations is gone"
-            self._unread += chunk
-        line, _, self._unread = self._unread.partition(b"\n")
-        return line.decode()
-
-    def ended(self) -> int:
-        """Read up to the end of the child and return its exit status."""
-        while line := self.line():
-            if line.startswith("ended "):
-                return int(line.removeprefix("ended "))
-        pytest.fail("a federation did not end")
-
-    def close(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
-        self._process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -111,18 +54,6 @@ def kill_somewhere(nursery: Nursery, folder: Path, dice: random.Random) -> int:
             return int(line.removeprefix("ended "))
     os.kill(child, signal.SIGKILL)
     return nursery.ended()
-
-
-def released(folder: Path) -> Counter[tuple[str, int]]:
-    """Count the releases in the published log, by run and round; entries about a customer are sealed."""
-    lines = [
-        json.loads(line)
-        for path in sorted((folder / "consent" / "log" / OPENINGS).glob("*.ndjson"))
-        for line in path.read_text().splitlines()
-    ]
-    payloads = [line["payload"] for line in lines if "payload" in line]
-    releases = [payload["release"] for payload in payloads if payload["kind"] == "release_committed"]
-    return Counter((release["run_id"], release["round"]) for release in releases)
 
 
 def check_everything_counted_once(federation: Federation) -> str:

@@ -2,7 +2,7 @@
 
 The parent reads requests from standard input, a line of JSON each:
 
-    {"folder": ..., "run": ..., "crash": [point, nth call] or null, "noise": "system" or "zero"}
+    {"folder": ..., "run": ..., "crash": [point, nth call] or null, "noise": "system" or "zero", "mode": ...}
 
 and writes events to standard output, a line each: `child PID` when a child starts, what its observer sees
 (`opened ROUND`, `released ROUND`), and `ended STATUS` when it is gone. A child that reaches its crash point
@@ -16,10 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from small_federation import Watcher, ZeroNoise, open_federation
+from small_federation import Watcher, ZeroNoise, open_federation, secure_task
 
 from client.agent.ledger import BrandLedger
 from client.agent.models import ModelStore
+from client.agent.secure_runs import SecureRuns
+from consent.client import ConsentClient
+from server.masked_sums import SecureProtocol
 from server.rounds import RoundProtocol
 from server.runs import RunFolder
 from simulations.quiet import quiet_libraries
@@ -35,6 +38,18 @@ POINTS: dict[str, tuple[type, str, bool]] = {
     "after the state is saved, before the release": (RunFolder, "save", True),
     "after the release": (RoundProtocol, "commit", True),
     "after a brand installed the model": (ModelStore, "install", True),
+    "after the setup is kept": (RunFolder, "keep", True),
+    "after the setup is recorded": (ConsentClient, "record_setup", True),
+    "after a brand joined": (SecureRuns, "setup", True),
+    "after a brand dealt its shares": (SecureRuns, "share", True),
+    "after a brand kept its shares": (SecureRuns, "keep", True),
+    "after an attempt is opened": (SecureProtocol, "open", True),
+    "after a sum arrived": (SecureProtocol, "arrived", True),
+    "before the sums are kept": (RunFolder, "keep", False),
+    "after the sums are kept": (RunFolder, "keep", True),
+    "after the closing is recorded": (ConsentClient, "close_round", True),
+    "after a brand helped to open": (SecureRuns, "open", True),
+    "after the sum is open": (SecureProtocol, "total", True),
 }
 """Name of a crash point: the class and method, and whether the process dies after it rather than before."""
 
@@ -64,7 +79,9 @@ def arm(point: str, nth: int) -> None:
 def run(request: dict[str, Any]) -> None:
     if request["crash"]:
         arm(*request["crash"])
-    options = {"noise": lambda _brand: ZeroNoise()} if request["noise"] == "zero" else {}
+    options: dict[str, Any] = {"noise": lambda _brand: ZeroNoise()} if request["noise"] == "zero" else {}
+    if request["mode"] == "distributed":
+        options["task"] = secure_task()
     watcher = Watcher(
         on_opened=lambda manifest: tell(f"opened {manifest.round}"),
         on_released=lambda release: tell(f"released {release.round}"),

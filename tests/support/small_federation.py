@@ -83,6 +83,12 @@ def small_task(**changes: Any) -> TaskSpec:
     return TaskSpec(**{**values, **changes})
 
 
+def secure_task(**changes: Any) -> TaskSpec:
+    """Return a small task whose sums only open together."""
+    privacy = PrivacyTarget(epsilon=EPSILON, delta=DELTA, trust_mode="distributed", dropouts=0, colluders=1)
+    return small_task(privacy=privacy, solver=SolverSettings(rounds=3, cells=16, max_bins=8), **changes)
+
+
 def small_table(brand: str, *, customers: int = CUSTOMERS, seed: int = 7) -> CustomerTable:
     """Return the same customers for the same brand and seed, in every process."""
     rng = np.random.default_rng([seed, *brand.encode()])

@@ -1,6 +1,7 @@
 """A coordinator under the secure sum that is stopped in any state goes on to the same model."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,12 @@ def test_a_coordinator_that_is_stopped_goes_on_to_the_same_model(
         die_in(patch, kind, name, nth=nth, after=after)
         with pytest.raises(Died):
             bench.run()
+    bench.now += timedelta(minutes=1)
     bench.run()
     check_sums(bench)
     assert bench.service.releases[-1].body.model_after == undisturbed
     assert len({one.body.round for one in bench.service.closings}) == len(bench.service.closings) == len(ROUNDS)
+    assert [one.body.attempt for one in bench.service.manifests] == [0] * len(ROUNDS)
     slots = [one[2] for one in asked(bench)]
     assert len(set(slots)) == len(slots)
 
