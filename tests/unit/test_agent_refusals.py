@@ -212,6 +212,9 @@ REFUSALS: dict[str, Refusal] = {
     "phase of another round": Refusal(
         lambda bench: bench.request(bench.manifest(phase=Phase.MARGINALS)), ManifestRefusalError, "phase"
     ),
+    "phase that the task has no round for": Refusal(
+        lambda bench: bench.request(bench.manifest(phase=Phase.METRICS)), ManifestRefusalError, "phase"
+    ),
     "marginals asked for again": Refusal(
         lambda bench: bench.request(bench.manifest(round=0)), ManifestRefusalError, "phase"
     ),
