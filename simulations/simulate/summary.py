@@ -49,10 +49,7 @@ def document(
         "rounds": last.rounds,
         "guaranteed": options.noise_seed is None,
         "split": options.split.value,
-        "mode": options.trust.mode.value,
-        "dropouts": options.trust.dropouts,
-        "colluders": options.trust.colluders,
-        "brands_per_customer": options.trust.brands_per_customer,
+        **asdict(options.trust),
         "epsilon_by_brands": list(epsilons),
         "brands": [
             {
@@ -64,16 +61,17 @@ def document(
         ],
         "audit": None if audit is None else {**asdict(audit), "holds": audit.holds()},
         "log": asdict(last.log),
-        "seeds": [
-            {
-                "seed": result.seed,
-                "auc": result.auc,
-                "epsilon": result.epsilon,
-                "noise": list(result.noise),
-                "log": asdict(result.log),
-            }
-            for result in results
-        ],
+        "seeds": [_seed(result) for result in results],
+    }
+
+
+def _seed(result: SeedResult) -> dict[str, Any]:
+    return {
+        "seed": result.seed,
+        "auc": result.auc,
+        "epsilon": result.epsilon,
+        "noise": list(result.noise),
+        "log": asdict(result.log),
     }
 
 
