@@ -64,7 +64,7 @@ def _of_type(schema: Schema, schemas: Mapping[str, Schema], depth: int) -> Any: 
             properties, required = schema.get("properties", {}), schema.get("required", ())
             return {name: example_of(properties[name], schemas, depth - 1) for name in required}
         case "array":
-            items = schema.get("prefixItems") or [one for one in [schema.get("items")] if one]
+            items = schema.get("prefixItems") or [schema["items"]] * max(schema.get("minItems", 1), 1)
             return [example_of(one, schemas, depth - 1) for one in items]
         case "string":
             return _text(schema)
