@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from consent.contract import Decision, DecisionQuery
 from consent.errors import NotFoundError
 from consent.service.holding import holdings
-from consent.service.work import Caller, Unit
+from consent.service.work import Caller, Look
 
 
-def decide(unit: Unit, caller: Caller, queries: Sequence[DecisionQuery]) -> tuple[Decision, ...]:
+def decide(look: Look, caller: Caller, queries: Sequence[DecisionQuery]) -> tuple[Decision, ...]:
     """Answer a brand's questions, in order; what nobody granted is denied.
 
     Raises:
         NotFoundError: a question is about another brand's customer.
     """
     require_own(caller, queries)
-    held = holdings(unit.session, unit.now, caller.name, (query.subject for query in queries))
+    held = holdings(look.transaction, look.now, caller.name, (query.subject for query in queries))
     return tuple(held.decision(query) for query in queries)
 
 

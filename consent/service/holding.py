@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from consent.contract import Act, Channel, Decision, DecisionQuery, DecisionReason
 from consent.service.merges import groups_of
 from consent.service.standing import Standing
-from consent.store.driver import Driver, places
+from consent.store.driver import Driver, Transaction, places
 from consent.store.schema import StateRow
 
 PURPOSE = "purpose"
@@ -116,7 +116,7 @@ def why_not(standing: Standing | None, purpose: str, now: datetime, replaced: Re
     return None
 
 
-def holdings(session: Session, now: datetime, brand: str, subjects: Iterable[str]) -> Holdings:
+def holdings(session: Transaction, now: datetime, brand: str, subjects: Iterable[str]) -> Holdings:
     """Read everything that decides about these customers of a brand."""
     wanted = set(subjects)
     groups = groups_of(session, brand, wanted)
@@ -132,7 +132,7 @@ def holdings(session: Session, now: datetime, brand: str, subjects: Iterable[str
     )
 
 
-def standings(session: Session, brand: str, subjects: Iterable[str]) -> dict[Key, Standing]:
+def standings(session: Transaction, brand: str, subjects: Iterable[str]) -> dict[Key, Standing]:
     """Return what each of these pseudonyms of a brand said last."""
     wanted = sorted(set(subjects))
     found: dict[Key, Standing] = {}
@@ -146,7 +146,7 @@ def standings(session: Session, brand: str, subjects: Iterable[str]) -> dict[Key
     return found
 
 
-def replaced_notices(session: Session) -> Replaced:
+def replaced_notices(session: Transaction) -> Replaced:
     """Return the notices under which grants hold no longer."""
     return frozenset((digest, purpose) for digest, purpose in Driver(session).execute(READ_REPLACED).fetchall())
 

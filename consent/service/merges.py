@@ -4,15 +4,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from uuid import uuid4
 
-from sqlalchemy.orm import Session
-
 from consent.errors import InvalidRequestError, NotFoundError
 from consent.log.payloads import Subject
 from consent.service.cohorts import changed_for_all_purposes
 from consent.service.work import Caller, Unit
 from consent.store.bulk import upsert_all
 from consent.store.customers import MergeRow
-from consent.store.driver import Driver, places
+from consent.store.driver import Driver, Transaction, places
 from consent.wire import Merge
 
 Edge = tuple[str, str]
@@ -65,7 +63,9 @@ def _set(unit: Unit, caller: Caller, wanted: Merge, *, active: bool) -> None:
     changed_for_all_purposes(unit.session, caller.name, {one, other}, entries[-1])
 
 
-def groups_of(session: Session, brand: str, subjects: Collection[str] | None = None) -> dict[str, tuple[str, ...]]:
+def groups_of(
+    session: Transaction, brand: str, subjects: Collection[str] | None = None
+) -> dict[str, tuple[str, ...]]:
     """Return, for each pseudonym that is merged with others, all of that customer's, itself included.
 
     Args:

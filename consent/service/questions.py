@@ -45,8 +45,8 @@ class Questions:
     async def ask(self, work: Workplace, caller: Caller, queries: Sequence[DecisionQuery]) -> Answers:
         """Return the answers to a brand's questions about its own customers, in order; raises as `decide` does."""
         if self._at_hand and len(queries) <= FEW:
-            with work.reading() as unit:
-                return decide(unit, caller, queries)
+            with work.looking() as look:
+                return decide(look, caller, queries)
         asked = _Asked(work, caller, queries, asyncio.get_running_loop().create_future())
         self._waiting.append(asked)
         if self._looking is None:
@@ -83,8 +83,8 @@ def _looked_up(together: Sequence[_Asked]) -> list[tuple[_Asked, Answers | Excep
 def _of_brand(group: Sequence[_Asked]) -> list[tuple[_Asked, Answers | Exception]]:
     first = group[0]
     try:
-        with first.work.reading() as unit:
-            found = iter(decide(unit, first.caller, [query for asked in group for query in asked.queries]))
+        with first.work.looking() as look:
+            found = iter(decide(look, first.caller, [query for asked in group for query in asked.queries]))
     except Exception as error:
         return [(asked, error) for asked in group]
     return [(asked, tuple(next(found) for _ in asked.queries)) for asked in group]

@@ -24,6 +24,7 @@ from consent.service.last_use import LastUse
 from consent.service.limits import Limits
 from consent.service.logbook import logbook
 from consent.store.database import Database
+from consent.store.driver import Transaction
 from consent.wire import Role
 
 OF_ONE_BRAND = frozenset({Role.BRAND, Role.BRAND_ADMIN, Role.SUBJECT})
@@ -100,6 +101,19 @@ class Unit:
         return read_head(self.session, lock=True).size
 
 
+@dataclass(frozen=True)
+class Look:
+    """What questions are answered from: one state of the database, with less around it than a unit has.
+
+    Args:
+        transaction: changes nothing.
+        now: the moment that it stands for.
+    """
+
+    transaction: Transaction
+    now: datetime
+
+
 class Workplace:
     """Everything that handlers share; opens units of work and has published what they committed."""
 
@@ -166,6 +180,13 @@ class Workplace:
         with self.database.reading() as session:
             isolation.enter(session, self._brand)
             yield self._unit(session)
+
+    @contextmanager
+    def looking(self) -> Iterator[Look]:
+        """Give what questions are answered from."""
+        with self.database.reading_plainly() as connection:
+            isolation.enter(connection, self._brand)
+            yield Look(connection, self.clock().astimezone(UTC))
 
     @contextmanager
     def writing(self) -> Iterator[Unit]:

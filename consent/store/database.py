@@ -107,6 +107,12 @@ class Database:
             yield session
 
     @contextmanager
+    def reading_plainly(self) -> Iterator[Connection]:
+        """Give a connection that sees one state of the database, without a session around it."""
+        with self._snapshots.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
     def writing(self) -> Iterator[Session]:
         """Give a session that is committed once at the end, or rolled back whole.
 

@@ -18,6 +18,7 @@ from consent.service.merges import groups_of, merge, unmerge
 from consent.service.notices import publish
 from consent.service.purposes import declare
 from consent.service.snapshots import current, seal
+from consent.service.work import Look
 from consent.settings import ConsentSettings
 from consent.wire import ChoiceBatch, Merge
 
@@ -75,7 +76,7 @@ def test_the_strictest_of_all_that_are_one_counts(service: Service, steps: list[
                 one for one in SUBJECTS if all(model.allowed(other, PURPOSE) for other in component(edges, one))
             }
             queries = [DecisionQuery(brand=caller.name, subject=one, purpose=PURPOSE) for one in SUBJECTS]
-            answers = zip(SUBJECTS, decide(unit, caller, queries), strict=True)
+            answers = zip(SUBJECTS, decide(Look(unit.session, unit.now), caller, queries), strict=True)
             assert {one for one, answer in answers if answer.allowed} == expected
             assert set(members(unit.session, caller.name, PURPOSE, service.now)) == expected
             seal(unit, PURPOSE, [caller.name])

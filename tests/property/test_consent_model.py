@@ -19,6 +19,7 @@ from consent.service.notices import publish
 from consent.service.purposes import declare
 from consent.service.snapshots import current, seal
 from consent.service.standing import Standing, after
+from consent.service.work import Look
 from consent.settings import ConsentSettings
 from consent.wire import ChoiceBatch
 
@@ -61,7 +62,7 @@ def test_the_service_agrees_with_the_model(
         for purpose in PURPOSES:
             expected = tuple(sorted(one for one in SUBJECTS if model.allowed(one, purpose)))
             queries = [DecisionQuery(brand=caller.name, subject=one, purpose=purpose) for one in SUBJECTS]
-            answers = zip(SUBJECTS, decide(unit, caller, queries), strict=True)
+            answers = zip(SUBJECTS, decide(Look(unit.session, unit.now), caller, queries), strict=True)
             assert tuple(sorted(one for one, answer in answers if answer.allowed)) == expected
             (head,) = seal(unit, purpose, [caller.name])
             view = current(unit, caller.name, purpose)

@@ -20,6 +20,7 @@ from consent.service.notices import publish
 from consent.service.past import past_of
 from consent.service.purposes import declare
 from consent.service.snapshots import current, seal
+from consent.service.work import Look
 from consent.settings import ConsentSettings
 from consent.wire import ChoiceBatch, Merge
 
@@ -89,7 +90,9 @@ class History:
             (head,) = seal(unit, self.purpose, [brand])
             members = set(current(unit, brand, self.purpose).members)
             queries = [DecisionQuery(brand=brand, subject=one, purpose=self.purpose) for one in SUBJECTS]
-            reasons = [answer.reason.value for answer in decide(unit, self.caller, queries)]
+            reasons = [
+                answer.reason.value for answer in decide(Look(unit.session, unit.now), self.caller, queries)
+            ]
         return head.body.log_size, head.body.not_after, members, reasons
 
 
