@@ -3,7 +3,7 @@
 import copy
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -169,10 +169,9 @@ class Workplace:
 
     def close(self) -> None:
         """Write and publish what is left, and give back the database."""
-        self.last_use.close()
-        self.answers.close()
-        self._publishing.close()
-        self.database.close()
+        with ExitStack() as parts:
+            for close in (self.database.close, self._publishing.close, self.answers.close, self.last_use.close):
+                parts.callback(close)
 
     @contextmanager
     def reading(self) -> Iterator[Unit]:

@@ -269,7 +269,7 @@ def administer(url: str, statement: str) -> None:
 
 
 def test_a_login_that_is_no_superuser_needs_to_be_granted_the_role(
-    consent_worlds: Any, plain_login: tuple[str, str]
+    plain_login: tuple[str, str], consent_worlds: Any
 ) -> None:
     url, login = plain_login
     with pytest.raises(errors.SetupError, match="GRANT confide_tenant TO"):
@@ -284,7 +284,7 @@ def test_a_login_that_is_no_superuser_needs_to_be_granted_the_role(
         assert set(unit.session.scalars(select(ChoiceRow.brand))) == {"acme", "bravo"}
 
 
-def test_a_login_that_may_create_roles_makes_its_own(consent_worlds: Any, plain_login: tuple[str, str]) -> None:
+def test_a_login_that_may_create_roles_makes_its_own(plain_login: tuple[str, str], consent_worlds: Any) -> None:
     url, login = plain_login
     administer(url, f"ALTER ROLE {login} CREATEROLE")
     administer(url, f"GRANT confide_tenant TO {login} WITH ADMIN OPTION, SET FALSE")
