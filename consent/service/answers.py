@@ -7,7 +7,6 @@ and then no more are given.
 
 import secrets
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,7 +28,7 @@ from consent.store.answers import AnswerTreeRow
 from consent.store.bulk import insert_all
 
 MOST_WAITING = 250_000
-"""Answers in memory, above which none is given: some 400 MB before they are hashed, 8 MB after."""
+"""Answers in memory, above which none is given: 8 MB of hashes."""
 HASH_BYTES = 32
 KEPT = timedelta(days=30)
 """How long leaves are kept, and answers can be proven that nobody had proven before; roots stay."""
@@ -38,35 +37,6 @@ MOST_DELETED = 10_000
 
 TreeKey = tuple[str, str | None]
 """Brand, and purpose where it is declared."""
-
-
-class Answered(NamedTuple):
-    """The answers to one request."""
-
-    brand: str
-    queries: Sequence[DecisionQuery]
-    decisions: Sequence[Decision]
-    at: datetime
-    key: bytes
-
-
-@dataclass
-class Batch:
-    """What is answered between two writes, in order."""
-
-    name: str
-    requests: list[Answered] = field(default_factory=list)
-    sizes: Counter[TreeKey] = field(default_factory=Counter)
-
-    def add(self, request: Answered) -> tuple[int, ...]:
-        """Take answers in, and return the place of each in its tree."""
-        places = []
-        for query, decision in zip(request.queries, request.decisions, strict=True):
-            tree = (request.brand, tree_of(query, decision))
-            places.append(self.sizes[tree])
-            self.sizes[tree] += 1
-        self.requests.append(request)
-        return tuple(places)
 
 
 @dataclass
@@ -102,6 +72,37 @@ class AnswerTree:
             "root": root_hash(self.hashes()).hex(),
         }
         return said if self.purpose is None else {**said, "purpose": self.purpose}
+
+
+class Leaf(NamedTuple):
+    """One answer as it is accounted for: nothing of question and answer is left in it but counts and a hash."""
+
+    purpose: str | None
+    allowed: bool
+    hash: bytes
+
+
+@dataclass
+class Batch:
+    """What is answered between two writes."""
+
+    name: str
+    trees: dict[TreeKey, AnswerTree] = field(default_factory=dict)
+
+    def add(self, brand: str, leaves: Sequence[Leaf], at: datetime) -> tuple[int, ...]:
+        """Take answers in, and return the place of each in its tree."""
+        return tuple(self._place(brand, leaf, at) for leaf in leaves)
+
+    def _place(self, brand: str, leaf: Leaf, at: datetime) -> int:
+        key = (brand, leaf.purpose)
+        tree = self.trees.get(key)
+        if tree is None:
+            tree = self.trees[key] = AnswerTree(self.name, *key, since=at, until=at)
+        place = tree.asked
+        tree.since, tree.until = min(tree.since, at), max(tree.until, at)
+        tree.allowed += leaf.allowed
+        tree.leaves += leaf.hash
+        return place
 
 
 Store = Callable[[Sequence[AnswerTree]], None]
@@ -141,7 +142,7 @@ class AnswerLog:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._open = self._batch()
-        self._hashed: list[AnswerTree] = []
+        self._unwritten: list[AnswerTree] = []
         self._waiting = 0
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
@@ -155,13 +156,17 @@ class AnswerLog:
             UnavailableError: too many wait to be logged already, so that these must not be given.
         """
         key = self._random_bytes(KEY_BYTES)
+        leaves = [
+            Leaf(tree_of(query, decision), decision.allowed, leaf_of(query, decision, salt_of(key, number)))
+            for number, (query, decision) in enumerate(zip(queries, decisions, strict=True))
+        ]
         with self._lock:
             if self._waiting + len(queries) > self._most:
                 raise UnavailableError(
                     "Too many decisions wait to be logged, so none is given; ask again once the store is writable."
                 )
             self._waiting += len(queries)
-            batch, places = self._open.name, self._open.add(Answered(brand, queries, decisions, at, key))
+            batch, places = self._open.name, self._open.add(brand, leaves, at)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="answer-log", daemon=True)
                 self._thread.start()
@@ -177,11 +182,11 @@ class AnswerLog:
         with self._writing:
             with self._lock:
                 batch, self._open = self._open, self._batch()
-            self._hashed += hashed(batch)
-            if not self._hashed:
+            self._unwritten += batch.trees.values()
+            if not self._unwritten:
                 return
-            self._store(self._hashed)
-            written, self._hashed = sum(tree.asked for tree in self._hashed), []
+            self._store(self._unwritten)
+            written, self._unwritten = sum(tree.asked for tree in self._unwritten), []
             with self._lock:
                 self._waiting -= written
 
@@ -204,21 +209,6 @@ class AnswerLog:
             self.flush()
         except (ConsentError, SQLAlchemyError, OSError) as error:
             logbook().error("decisions_not_logged", fault=type(error).__name__, waiting=self._waiting)
-
-
-def hashed(batch: Batch) -> list[AnswerTree]:
-    """Return the trees of a batch; nothing of questions and answers is left in them but counts and hashes."""
-    trees: dict[TreeKey, AnswerTree] = {}
-    for request in batch.requests:
-        for number, (query, decision) in enumerate(zip(request.queries, request.decisions, strict=True)):
-            place = (request.brand, tree_of(query, decision))
-            tree = trees.get(place)
-            if tree is None:
-                tree = trees[place] = AnswerTree(batch.name, *place, since=request.at, until=request.at)
-            tree.since, tree.until = min(tree.since, request.at), max(tree.until, request.at)
-            tree.allowed += decision.allowed
-            tree.leaves += leaf_of(query, decision, salt_of(request.key, number))
-    return list(trees.values())
 
 
 def keep_leaves(session: Session, trees: Mapping[int, AnswerTree], now: datetime) -> None:

@@ -47,7 +47,7 @@ class Sizes:
     verified: int = 1_000_000
     single: int = 1_500
     batches: int = 60
-    warm: int = 3_000
+    warm: int = 12_000
 
 
 FULL = Sizes()

@@ -25,7 +25,7 @@ from consent.service.erasure import erase
 from consent.service.merges import merge, unmerge
 from consent.service.notices import publish
 from consent.service.purposes import declare
-from consent.service.work import Caller, Unit
+from consent.service.work import Caller, Look, Unit
 from consent.settings import ConsentSettings
 from consent.wire import ChoiceBatch, Merge, SubjectRequest
 
@@ -178,7 +178,7 @@ def test_a_decider_never_allows_more_and_in_step_the_same(
             brand.hear()
         queries = list(brand.queries())
         with service.workplace.reading() as unit:
-            answers = decide(unit, brand.caller, queries)
+            answers = decide(Look(unit.session, unit.now), brand.caller, queries)
         for query, answer in zip(queries, answers, strict=True):
             local = brand.decider.decide(query.subject, query.purpose, query.channel)
             assert answer.allowed or not local.allowed, (query, local)

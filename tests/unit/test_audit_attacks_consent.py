@@ -119,7 +119,7 @@ def test_row_08_a_withdrawal_during_the_opening_of_a_round_waits_for_it_and_ends
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The withdrawal begins after the snapshot was checked, and before the round is written down."""
-    head, world, checked = town.seal(), town.world, service_rounds._check_budget
+    head, world, checked = town.seal(), town.world, service_rounds.require_round
     withdrawal = threading.Thread(target=world.record, args=("acme", Act.WITHDRAW, ANN))
 
     def withdraw_meanwhile(*arguments: Any) -> Any:
@@ -128,7 +128,7 @@ def test_row_08_a_withdrawal_during_the_opening_of_a_round_waits_for_it_and_ends
         return checked(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(service_rounds, "_check_budget", withdraw_meanwhile)
+        patch.setattr(service_rounds, "require_round", withdraw_meanwhile)
         town.open(town.manifest(head))
     withdrawal.join()
     assert not town.allowed(ANN)

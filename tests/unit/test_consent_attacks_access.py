@@ -155,6 +155,7 @@ ELSEWHERE = {
     "GET /v1/notices/{digest}": "the same for all",
     "POST /v1/api-keys": "test_consent_api_keys.py",
     "POST /v1/webhooks": "makes something of the caller's own",
+    "POST /v1/decisions/proof": "test_consent_answers.py",
     "POST /v1/imports": "test_an_import_names_no_brand_but_the_callers",
     "POST /v1/rosters": "test_a_roster_is_the_callers_own",
     "GET /v1/events": "test_consent_events.py; it streams without end",

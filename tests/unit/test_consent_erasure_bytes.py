@@ -62,7 +62,7 @@ def told_by(files: Mapping[str, bytes], canaries: Mapping[str, bytes]) -> set[tu
 
 
 @pytest.fixture
-def postgres(postgres_url: Callable[[], str]) -> Callable[[str], list[tuple[Any, ...]]]:
+def server(postgres_url: Callable[[], str]) -> Callable[[str], list[tuple[Any, ...]]]:
     """A function that runs a statement on a database that nobody else uses; its address is in `url`."""
     url = postgres_url()
 
@@ -88,16 +88,16 @@ def files_of_server(run: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, by
     return found
 
 
-def erased(world: Any, postgres: Any, *, analysed: bool) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+def erased(world: Any, server: Any, *, analysed: bool) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
     """Return what the server's files told of a customer before and after their erasure."""
     ann = secrets.token_hex(32)
     recorded(world, ann)
     canaries = secrets_of(world, ann)
-    postgres("ANALYZE; CHECKPOINT" if analysed else "CHECKPOINT")
-    before = told_by(files_of_server(postgres), canaries)
+    server("ANALYZE; CHECKPOINT" if analysed else "CHECKPOINT")
+    before = told_by(files_of_server(server), canaries)
     assert world.erase("acme", ann).scrubbed
-    postgres("CHECKPOINT")
-    return before, told_by(files_of_server(postgres), canaries)
+    server("CHECKPOINT")
+    return before, told_by(files_of_server(server), canaries)
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def erased(world: Any, postgres: Any, *, analysed: bool) -> tuple[set[tuple[str,
     ids=["fresh", "analysed"],
 )
 def test_row_14_of_postgresqls_files_the_write_ahead_log_alone_tells_of_an_erased_customer(
-    consent_worlds: Callable[..., Any], postgres: Any, analysed: bool
+    consent_worlds: Callable[..., Any], server: Any, analysed: bool
 ) -> None:
     """And what it holds opens with the service's payload key alone: neither a salt nor a data key is in it."""
-    before, after = erased(consent_worlds(database_url=postgres.url), postgres, analysed=analysed)
+    before, after = erased(consent_worlds(database_url=server.url), server, analysed=analysed)
     kept = {what.split()[0] for what, name in before if name.startswith("base/")}
     assert kept == {"pseudonym", "wrapped", "sealed"}
     assert {name for _, name in after if not name.startswith(WRITE_AHEAD_LOG)} == set()

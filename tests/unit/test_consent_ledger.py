@@ -104,9 +104,9 @@ def test_a_ceiling_holds_for_customers_at_as_many_brands_as_the_task_says(consen
 
 
 @pytest.fixture
-def before_states(database_url: str) -> Iterator[Database]:
+def before_states(empty_database_url: str) -> Iterator[Database]:
     """A database of schema 0012 with a released and a reserved round."""
-    database = Database.connect(database_url)
+    database = Database.connect(empty_database_url)
     with database.engine.begin() as connection:
         upgrade_to(connection, "0012")
         for index in range(4):

@@ -204,6 +204,9 @@ def test_another_coordinators_run_is_not_there_on_any_page(held: Any, get: Get) 
     assert get(f"/v1/runs/{RUN}?after={2**53}", who="coordinator").json() == {
         "manifests": [],
         "releases": [],
+        "setup": None,
+        "closings": [],
+        "abandonments": [],
         "cursor": None,
     }
     for query in ("limit=0", "limit=101", "after=-1", f"after={2**63}"):

@@ -20,6 +20,4 @@ async def decide(
     """Answer whether uses are allowed now."""
     work.limits.spend(caller, "decisions", len(batch.queries))
     decisions.require_own(caller, batch.queries)
-    answers = await asked.ask(work, caller, batch.queries)
-    receipt = work.answers.take(caller.name, batch.queries, answers, work.clock())
-    return Decisions(decisions=answers, receipt=receipt)
+    return await asked.ask(work, caller, batch.queries)
