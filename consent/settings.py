@@ -75,7 +75,7 @@ class ConsentSettings(ServiceSettings):
     publish_interval: Annotated[float, Field(ge=0, le=1)] = 0.25
     """Seconds that a log entry may wait for others before a head over it is published; 0 publishes before
     the request is answered."""
-    decision_interval: Annotated[float, Field(gt=0, le=60)] = 1
+    decision_interval: Annotated[float, Field(gt=0, le=60)] = 5
     """Seconds between entries that account for decisions; a crash loses the account of those since the last."""
     log_mldsa: bool = False
     """Whether heads also carry an ML-DSA-44 signature, which holds against quantum computers."""

@@ -1,4 +1,4 @@
-"""The account of what was answered: trees over answers, their roots logged once a second, beside the requests.
+"""The account of what was answered: trees over answers, their roots logged every few seconds, beside the requests.
 
 An answer goes out at once; all that it waits for is a place in memory. What a crash takes from memory is never
 logged, at most what was answered since the last write. Where writing fails, answers wait in memory up to a bound,

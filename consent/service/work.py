@@ -128,7 +128,7 @@ class Workplace:
         publish_interval: float = 0,
         random_bytes: RandomBytes = secrets.token_bytes,
         limits: Limits | None = None,
-        decision_interval: float = 1,
+        decision_interval: float = 5,
     ) -> None:
         self.database = database
         self.publisher = publisher
